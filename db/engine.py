@@ -1,0 +1,61 @@
+"""Connections: one engine a process, with limits that keep a stuck statement from stopping everybody."""
+
+import os
+from collections.abc import Mapping
+
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from db.errors import ConfigError, ServiceError
+
+URL_VARIABLE = "INSTRUCTREE_DATABASE_URL"
+_CURE = f"start one with `instructree up`, or point {URL_VARIABLE} to a running Postgres"
+
+
+def database_url(environment: Mapping[str, str] | None = None) -> str:
+    """The database's address from the environment, or from the file that `<variable>_FILE` names.
+
+    Raises:
+        ServiceError: neither is set.
+    """
+    found = os.environ if environment is None else environment
+    url = found.get(URL_VARIABLE)
+    if not url and (path := found.get(f"{URL_VARIABLE}_FILE")):
+        with open(path, encoding="utf-8") as file:
+            url = file.read().strip()
+    if not url:
+        raise ServiceError(f"no database: {_CURE}")
+    return url
+
+
+def open_engine(url: str, *, pool_size: int = 10) -> Engine:
+    """An engine on psycopg2, whichever spelling of a Postgres address is given.
+
+    SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, which we do not depend on (queue-and-database.md, 0.4).
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(f"{URL_VARIABLE} is not a database address: expected postgresql://user@host/name") from None
+    if not parsed.drivername.startswith("postgres"):
+        raise ConfigError(f"{URL_VARIABLE} names {parsed.drivername!r}: only Postgres is supported")
+    limits = "-c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=30000"
+    return create_engine(
+        parsed.set(drivername="postgresql+psycopg2"),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"options": limits, "connect_timeout": 10, "application_name": "instructree"},
+    )
+
+
+def check_reachable(engine: Engine) -> None:
+    """Raises ServiceError, naming the host and the cure, when the database does not answer."""
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except OperationalError as error:
+        place = engine.url.host or engine.url.query.get("host") or "the local socket"
+        cause = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
+        raise ServiceError(f"the database at {place} cannot be reached ({cause}): {_CURE}") from None

@@ -1,0 +1,126 @@
+"""Examples: the harvested instructions of a run, each accepted, or rejected or failed with a reason."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+
+from db.records import ExampleRow
+from db.schema import examples
+
+
+def propose(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds harvested instructions: columns run_id, tree_id, node_key, instruction, input, status, reason."""
+    if rows:
+        connection.execute(insert(examples), list(rows))
+
+
+def settle(connection: Connection, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes what became of pending examples: tree_id, node_key, status, reason, output, calls."""
+    if rows:
+        connection.execute(
+            update(examples)
+            .where(examples.c.run_id == run_id, examples.c.status == "pending")
+            .where(examples.c.tree_id == bindparam("of_tree"), examples.c.node_key == bindparam("of_key"))
+            .values(
+                status=bindparam("new_status"),
+                reason=bindparam("new_reason"),
+                output=bindparam("new_output"),
+                response_calls=bindparam("new_calls"),
+            ),
+            [
+                {
+                    "of_tree": row["tree_id"],
+                    "of_key": row["node_key"],
+                    "new_status": row["status"],
+                    "new_reason": row["reason"],
+                    "new_output": row["output"],
+                    "new_calls": list(row["calls"]),
+                }
+                for row in rows
+            ],
+        )
+
+
+def fail_pending(connection: Connection, run_id: int, reason: str) -> None:
+    """Nothing more will come for examples that still wait."""
+    connection.execute(
+        update(examples)
+        .where(examples.c.run_id == run_id, examples.c.status == "pending")
+        .values(status="failed", reason=reason)
+    )
+
+
+def pending(connection: Connection, run_id: int) -> list[ExampleRow]:
+    query = select(examples).where(examples.c.run_id == run_id, examples.c.status == "pending")
+    return [_example(row) for row in connection.execute(query.order_by(examples.c.id))]
+
+
+def of_run(connection: Connection, run_id: int) -> list[ExampleRow]:
+    query = select(examples).where(examples.c.run_id == run_id)
+    return [_example(row) for row in connection.execute(query.order_by(examples.c.id))]
+
+
+def _example(row: Row[Any]) -> ExampleRow:
+    return ExampleRow(
+        id=row.id,
+        run_id=row.run_id,
+        tree_id=row.tree_id,
+        node_key=row.node_key,
+        status=row.status,
+        reason=row.reason,
+        instruction=row.instruction,
+        input=row.input,
+        output=row.output,
+        response_calls=tuple(row.response_calls),
+    )
+
+
+_ROWS = text(
+    """
+    WITH RECURSIVE up AS (
+        SELECT e.id AS example, n.tree_id, n.key, n.parent_key, n.operator, n.depth
+        FROM examples e JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
+        WHERE e.run_id = :run AND e.status = 'accepted'
+        UNION ALL
+        SELECT up.example, n.tree_id, n.key, n.parent_key, n.operator, n.depth
+        FROM nodes n JOIN up ON n.tree_id = up.tree_id AND n.key = up.parent_key
+    ), lineage AS (
+        SELECT example, array_agg(operator ORDER BY depth) FILTER (WHERE operator IS NOT NULL) AS operators
+        FROM up GROUP BY example
+    ), used AS (
+        SELECT e.id AS example, c.key, c.role, c.endpoint, c.model, c.tokens_in, c.tokens_out, c.nusd,
+               (SELECT count(*) FROM nodes s WHERE s.tree_id = n.tree_id
+                AND s.parent_key IS NOT DISTINCT FROM n.parent_key AND c.key = ANY (s.calls)) AS sharers
+        FROM examples e
+        JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
+        JOIN calls c ON c.key = ANY (n.calls || e.response_calls)
+        WHERE e.run_id = :run AND e.status = 'accepted'
+    ), price AS (
+        SELECT example, count(*) AS calls,
+               sum(tokens_in::float8 / greatest(sharers, 1)) AS tokens_in,
+               sum(tokens_out::float8 / greatest(sharers, 1)) AS tokens_out,
+               CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd::float8 / greatest(sharers, 1)) END AS nusd,
+               jsonb_object_agg(role, model) AS models
+        FROM used GROUP BY example
+    )
+    SELECT e.id, e.instruction, e.input, e.output, e.node_key, t.ordinal AS tree, t.seed, n.parent_key, n.depth,
+           n.quality, n.diversity, n.complexity, n.reward, n.tags, l.operators,
+           p.calls, p.tokens_in, p.tokens_out, p.nusd, p.models
+    FROM examples e
+    JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
+    JOIN trees t ON t.id = e.tree_id
+    JOIN lineage l ON l.example = e.id
+    LEFT JOIN price p ON p.example = e.id
+    WHERE e.run_id = :run AND e.status = 'accepted'
+    ORDER BY t.ordinal, n.depth, e.id
+    """
+)
+
+
+def exportable(connection: Connection, run_id: int) -> list[Row[Any]]:
+    """Accepted examples with seed, path of operators, models, scores, and their share of the calls that made them.
+
+    A call that scored several siblings is shared among them; the price is NULL as soon as one call's price is unknown.
+    """
+    return list(connection.execute(_ROWS, {"run": run_id}))

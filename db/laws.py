@@ -1,0 +1,127 @@
+"""The laws of the design's section 10, recounted from the rows. Each query lists what breaks its law."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, text
+
+_LAWS: dict[str, str] = {
+    "every tree has exactly one root, and every node its parent, one level deeper": """
+        SELECT 'tree ' || t.ordinal FROM trees t
+        WHERE t.run_id = :run AND t.status <> 'waiting'
+          AND (SELECT count(*) FROM nodes n WHERE n.tree_id = t.id AND n.parent_key IS NULL) <> 1
+        UNION ALL
+        SELECT 'node ' || n.key FROM nodes n JOIN trees t ON t.id = n.tree_id
+          LEFT JOIN nodes p ON p.tree_id = n.tree_id AND p.key = n.parent_key
+        WHERE t.run_id = :run AND n.parent_key IS NOT NULL AND n.depth IS DISTINCT FROM p.depth + 1
+    """,
+    "no node exists twice": """
+        SELECT 'node ' || n.key FROM nodes n JOIN trees t ON t.id = n.tree_id WHERE t.run_id = :run
+        GROUP BY n.tree_id, n.key HAVING count(*) > 1
+        UNION ALL
+        SELECT 'child ' || n.ordinal || ' of ' || n.parent_key FROM nodes n JOIN trees t ON t.id = n.tree_id
+        WHERE t.run_id = :run GROUP BY n.tree_id, n.parent_key, n.ordinal HAVING count(*) > 1
+    """,
+    "no node is lost: an ended run has none that waits": """
+        SELECT 'node ' || n.key || ' is ' || n.status FROM nodes n
+          JOIN trees t ON t.id = n.tree_id JOIN runs r ON r.id = t.run_id
+        WHERE r.id = :run AND r.phase = 'ended' AND t.status = 'grown' AND n.status IN ('proposed', 'generated')
+        UNION ALL
+        SELECT 'task ' || k.key || ' is ' || k.state FROM tasks k JOIN runs r ON r.id = k.run_id
+        WHERE r.id = :run AND r.phase = 'ended' AND k.applied_at IS NULL
+    """,
+    "every waiting node of a growing tree has its task": """
+        SELECT 'node ' || n.key || ' is ' || n.status FROM nodes n
+          JOIN trees t ON t.id = n.tree_id JOIN runs r ON r.id = t.run_id
+        WHERE r.id = :run AND t.status = 'growing' AND n.status = 'proposed'
+          AND NOT EXISTS (SELECT 1 FROM tasks k WHERE k.tree_id = n.tree_id AND k.kind = 'expand'
+                          AND k.payload -> 'children' @> jsonb_build_array(jsonb_build_object('key', n.key)))
+    """,
+    "visits and values are exactly the rollouts summed up": """
+        WITH RECURSIVE up AS (
+            SELECT o.tree_id, o.ordinal, o.reward, o.leaf_key AS key FROM rollouts o JOIN trees t ON t.id = o.tree_id
+            WHERE t.run_id = :run AND o.reward IS NOT NULL
+            UNION ALL
+            SELECT up.tree_id, up.ordinal, up.reward, n.parent_key FROM up
+            JOIN nodes n ON n.tree_id = up.tree_id AND n.key = up.key WHERE n.parent_key IS NOT NULL
+        ), recount AS (
+            SELECT tree_id, key, count(*) AS visits, sum(reward ORDER BY ordinal) AS value_sum
+            FROM up GROUP BY tree_id, key
+        )
+        SELECT 'node ' || n.key || ': ' || n.visits || ' visits, ' || n.value_sum
+        FROM nodes n JOIN trees t ON t.id = n.tree_id
+          LEFT JOIN recount c ON c.tree_id = n.tree_id AND c.key = n.key
+        WHERE t.run_id = :run
+          AND (n.visits <> coalesce(c.visits, 0) OR n.value_sum IS DISTINCT FROM coalesce(c.value_sum, 0))
+    """,
+    "a rollout's reward is its leaf's": """
+        SELECT 'rollout ' || o.ordinal || ' of tree ' || t.ordinal FROM rollouts o JOIN trees t ON t.id = o.tree_id
+          JOIN nodes n ON n.tree_id = o.tree_id AND n.key = o.leaf_key
+        WHERE t.run_id = :run AND o.reward IS DISTINCT FROM n.reward
+    """,
+    "what is spent is what the ledger holds, or is reserved by a task that is out": """
+        SELECT 'spent ' || r.spent_calls || ' calls, the ledger has ' || l.calls || ', ' || l.open || ' unsettled'
+        FROM runs r, LATERAL (
+            SELECT count(*) AS calls, coalesce(sum(c.tokens_in + c.tokens_out), 0) AS tokens,
+                   coalesce(sum(c.nusd), 0) AS nusd, count(*) FILTER (WHERE k.id IS NOT NULL) AS open,
+                   coalesce(sum(c.tokens_in + c.tokens_out) FILTER (WHERE k.id IS NOT NULL), 0) AS open_tokens,
+                   coalesce(sum(c.nusd) FILTER (WHERE k.id IS NOT NULL), 0) AS open_nusd
+            FROM calls c LEFT JOIN tasks k ON k.id = c.task_id AND k.applied_at IS NULL WHERE c.run_id = r.id
+        ) AS l
+        WHERE r.id = :run AND (r.spent_calls <> l.calls - l.open OR r.spent_tokens <> l.tokens - l.open_tokens
+                               OR r.spent_nusd <> l.nusd - l.open_nusd)
+    """,
+    "what is reserved is what the outstanding tasks reserved": """
+        SELECT 'reserved ' || r.reserved_calls || ' calls, the tasks say ' || k.calls FROM runs r, LATERAL (
+            SELECT coalesce(sum(reserved_calls), 0) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens,
+                   coalesce(sum(reserved_nusd), 0) AS nusd
+            FROM tasks WHERE run_id = r.id AND applied_at IS NULL
+        ) AS k
+        WHERE r.id = :run
+          AND (r.reserved_calls <> k.calls OR r.reserved_tokens <> k.tokens OR r.reserved_nusd <> k.nusd)
+    """,
+    "reserved plus spent never exceeds a cap": """
+        SELECT 'reserved ' || reserved_calls || ' + spent ' || spent_calls || ' calls, cap ' || cap_calls FROM runs
+        WHERE id = :run AND (reserved_calls + spent_calls > cap_calls
+            OR reserved_tokens + spent_tokens > cap_tokens OR reserved_nusd + spent_nusd > cap_nusd)
+        UNION ALL
+        SELECT 'the ledger holds ' || l.calls || ' calls, cap ' || r.cap_calls FROM runs r, LATERAL (
+            SELECT count(*) AS calls, sum(tokens_in + tokens_out) AS tokens, sum(nusd) AS nusd
+            FROM calls WHERE run_id = r.id
+        ) AS l
+        WHERE r.id = :run AND (l.calls > r.cap_calls OR l.tokens > r.cap_tokens OR l.nusd > r.cap_nusd)
+    """,
+    "accepted + rejected + failed = proposed, and each rejection or failure has its reason": """
+        SELECT 'example ' || e.id || ' is ' || e.status FROM examples e JOIN runs r ON r.id = e.run_id
+        WHERE r.id = :run AND ((r.phase = 'ended' AND e.status = 'pending')
+            OR (e.status IN ('rejected', 'failed') AND coalesce(e.reason, '') = ''))
+        UNION ALL
+        SELECT 'node ' || n.key || ' is ' || n.status FROM nodes n JOIN trees t ON t.id = n.tree_id
+        WHERE t.run_id = :run AND n.status IN ('rejected', 'failed', 'unscored') AND coalesce(n.reason, '') = ''
+    """,
+    "a score comes from a judge's call or is absent": """
+        SELECT 'node ' || n.key FROM nodes n JOIN trees t ON t.id = n.tree_id
+        WHERE t.run_id = :run AND n.reward IS NOT NULL
+          AND (n.quality IS NULL OR n.diversity IS NULL OR n.complexity IS NULL
+               OR abs(n.reward - (n.quality + n.diversity + n.complexity)) > 1e-9
+               OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (n.calls) AND c.role = 'judge'))
+    """,
+    "every accepted example has its node, its scores, and the calls that made it": """
+        SELECT 'example ' || e.id FROM examples e LEFT JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
+        WHERE e.run_id = :run AND e.status = 'accepted'
+          AND (n.key IS NULL OR n.reward IS NULL OR n.text IS DISTINCT FROM e.instruction
+               OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (n.calls) AND c.role = 'evolver'))
+    """,
+}
+
+_SHOWN = 5
+
+
+def recount(connection: Connection, run_id: int) -> Mapping[str, list[str]]:
+    """For each law, what breaks it (at most a few examples, then their number); an empty list is a law that holds."""
+    return {law: _broken(connection, query, run_id) for law, query in _LAWS.items()}
+
+
+def _broken(connection: Connection, query: str, run_id: int) -> list[str]:
+    found = [str(row[0]) for row in connection.execute(text(query), {"run": run_id})]
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return found[:_SHOWN] + more

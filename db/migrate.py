@@ -1,0 +1,69 @@
+"""Bringing a database to this program's schema: forward only, one runner at a time."""
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from db.errors import ServiceError
+from db.schema import metadata
+
+# Any fixed number: transactions that migrate queue up behind it.
+_LOCK = 0x1D5C_7EE5
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "db:migrations")
+    return config
+
+
+def head() -> str:
+    """The revision this program was written for."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def current(connection: Connection) -> str | None:
+    """The revision the database is at; None when it is empty."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def migrate(engine: Engine) -> tuple[str | None, str]:
+    """Applies what is missing, in one transaction. Returns the revisions before and after.
+
+    Raises:
+        ServiceError: the database is newer than this program.
+    """
+    config = _config()
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        before = check_known(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return before, head()
+
+
+def check_known(connection: Connection) -> str | None:
+    """The database's revision. Raises ServiceError when it is one that this program does not know."""
+    found = current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise ServiceError(
+            f"the database has schema {found}, which is newer than this program ({head()}): upgrade instructree"
+        )
+    return found
+
+
+def check_current(engine: Engine) -> None:
+    """Raises ServiceError unless the database has exactly this program's schema."""
+    with engine.connect() as connection:
+        found = check_known(connection)
+    if found != head():
+        raise ServiceError(f"the database has schema {found or 'none'}, not {head()}: run `instructree migrate`")
+
+
+def drift(connection: Connection) -> list[object]:
+    """What differs between the tables in the code and those in the database; empty when nothing does."""
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))

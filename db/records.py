@@ -1,0 +1,169 @@
+"""Rows as frozen values. The other rooms see these and never a row of the driver."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Upper limits of a run; None is no limit. Money is in nano-dollars."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    nusd: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """Calls, tokens (in and out together) and nano-dollars."""
+
+    calls: int = 0
+    tokens: int = 0
+    nusd: int = 0
+
+    def __add__(self, other: "Spend") -> "Spend":
+        return Spend(calls=self.calls + other.calls, tokens=self.tokens + other.tokens, nusd=self.nusd + other.nusd)
+
+    def __sub__(self, other: "Spend") -> "Spend":
+        return self + other.times(-1)
+
+    def times(self, count: int) -> "Spend":
+        return Spend(calls=self.calls * count, tokens=self.tokens * count, nusd=self.nusd * count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    id: int
+    name: str
+    recipe: str
+    config: Json
+    config_hash: str
+    status: str
+    phase: str
+    reason: str | None
+    seeds_given: int
+    seeds_duplicate: int
+    caps: Caps
+    reserved: Spend
+    spent: Spend
+    calls_replayed: int
+    owner_token: int
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeRow:
+    id: int
+    run_id: int
+    ordinal: int
+    seed: Json
+    status: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    tree_id: int
+    key: str
+    parent_key: str | None
+    ordinal: int
+    depth: int
+    operator: str | None
+    origin: str
+    iteration: int
+    status: str
+    text: str | None = None
+    quality: float | None = None
+    diversity: float | None = None
+    complexity: float | None = None
+    reward: float | None = None
+    tags: tuple[str, ...] = ()
+    visits: int = 0
+    value_sum: float = 0.0
+    reason: str | None = None
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRow:
+    tree_id: int
+    ordinal: int
+    leaf_key: str
+    reward: float | None
+    terminal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task as the scheduler sees it."""
+
+    id: int
+    run_id: int
+    tree_id: int
+    key: str
+    kind: str
+    payload: Json
+    state: str
+    attempts: int
+    reserved: Spend
+    result: Json | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    tree_id: int
+    key: str
+    kind: str
+    payload: Json
+    reserved: Spend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A claimed task: whoever writes to it must name this token."""
+
+    task_id: int
+    token: int
+    run_id: int
+    tree_id: int
+    kind: str
+    payload: Json
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """One paid response. `key` holds all that changes the answer and nothing else."""
+
+    key: str
+    run_id: int | None
+    task_id: int | None
+    role: str
+    endpoint: str
+    model: str
+    tokens_in: int
+    tokens_out: int
+    nusd: int | None
+    latency_s: float
+    outcome: str
+    response: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleRow:
+    id: int
+    run_id: int
+    tree_id: int
+    node_key: str
+    status: str
+    reason: str | None
+    instruction: str
+    input: str
+    output: str | None
+    response_calls: tuple[str, ...] = ()

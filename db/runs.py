@@ -1,0 +1,230 @@
+"""Runs: their budget, their owner, and their trees."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from db.errors import StaleLease
+from db.records import Caps, Json, Run, Spend, TreeRow
+from db.schema import calls, runs, trees
+
+_NOW = func.now()
+
+
+def create(
+    connection: Connection,
+    *,
+    name: str,
+    recipe: str,
+    config: Json,
+    config_hash: str,
+    caps: Caps,
+    seeds: Sequence[Json],
+    duplicates: int,
+) -> Run:
+    """Stores a run and one tree per seed, in the order of the seeds."""
+    values = {
+        "name": name,
+        "recipe": recipe,
+        "config": config,
+        "config_hash": config_hash,
+        "status": "running",
+        "phase": "growing",
+        "seeds_given": len(seeds) + duplicates,
+        "seeds_duplicate": duplicates,
+        "cap_calls": caps.calls,
+        "cap_tokens": caps.tokens,
+        "cap_nusd": caps.nusd,
+    }
+    row = connection.execute(insert(runs).values(**values).returning(*runs.c)).one()
+    connection.execute(
+        insert(trees),
+        [{"run_id": row.id, "ordinal": i, "seed": seed, "status": "waiting"} for i, seed in enumerate(seeds)],
+    )
+    return _run(row)
+
+
+def _run(row: Row[tuple[object, ...]]) -> Run:
+    return Run(
+        id=row.id,
+        name=row.name,
+        recipe=row.recipe,
+        config=row.config,
+        config_hash=row.config_hash,
+        status=row.status,
+        phase=row.phase,
+        reason=row.reason,
+        seeds_given=row.seeds_given,
+        seeds_duplicate=row.seeds_duplicate,
+        caps=Caps(calls=row.cap_calls, tokens=row.cap_tokens, nusd=row.cap_nusd),
+        reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
+        spent=Spend(calls=row.spent_calls, tokens=row.spent_tokens, nusd=row.spent_nusd),
+        calls_replayed=row.calls_replayed,
+        owner_token=row.owner_token,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )
+
+
+def by_name(connection: Connection, name: str) -> Run | None:
+    row = connection.execute(select(runs).where(runs.c.name == name)).one_or_none()
+    return None if row is None else _run(row)
+
+
+def by_id(connection: Connection, run_id: int) -> Run:
+    return _run(connection.execute(select(runs).where(runs.c.id == run_id)).one())
+
+
+def names(connection: Connection) -> list[str]:
+    """All runs, newest first."""
+    return list(connection.scalars(select(runs.c.name).order_by(runs.c.id.desc())))
+
+
+def active(connection: Connection) -> list[str]:
+    """Runs that somebody works on now."""
+    return list(connection.scalars(select(runs.c.name).where(runs.c.status == "running").order_by(runs.c.id)))
+
+
+def adopt(connection: Connection, *, owner: str, lease_s: float) -> Run | None:
+    """Takes one running run that has no living owner. The token fences off whoever held it before."""
+    free = (
+        select(runs.c.id)
+        .where(runs.c.status == "running")
+        .where(runs.c.owner_until.is_(None) | (runs.c.owner_until < _NOW))
+        .order_by(runs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = connection.execute(
+        update(runs)
+        .where(runs.c.id == free.scalar_subquery())
+        .values(owner=owner, owner_token=runs.c.owner_token + 1, owner_until=_until(lease_s))
+        .returning(*runs.c)
+    ).one_or_none()
+    return None if row is None else _run(row)
+
+
+def _until(lease_s: float) -> object:
+    return _NOW + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+
+
+def hold(connection: Connection, run: Run, *, lease_s: float) -> Run:
+    """Locks the run's row for this transaction and extends our ownership.
+
+    Raises:
+        StaleLease: somebody else has adopted the run.
+    """
+    row = connection.execute(
+        update(runs)
+        .where(runs.c.id == run.id, runs.c.owner_token == run.owner_token)
+        .values(owner_until=_until(lease_s))
+        .returning(*runs.c)
+    ).one_or_none()
+    if row is None:
+        raise StaleLease(f"run {run.name} has another owner")
+    return _run(row)
+
+
+def let_go(connection: Connection, run: Run) -> None:
+    """Gives the run up, so that the next orchestrator need not wait for our lease to end."""
+    connection.execute(
+        update(runs).where(runs.c.id == run.id, runs.c.owner_token == run.owner_token).values(owner_until=None)
+    )
+
+
+def set_status(connection: Connection, run_id: int, status: str, *, reason: str | None = None) -> None:
+    ended = status in ("done", "stopped", "cancelled", "failed")
+    values = {"status": status, "reason": reason, "finished_at": _NOW if ended else None}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def interrupt(connection: Connection, run_id: int) -> None:
+    """Pauses a run that is going, because whoever watched it has left."""
+    values = {"status": "paused", "reason": "interrupted"}
+    connection.execute(update(runs).where(runs.c.id == run_id, runs.c.status == "running").values(**values))
+
+
+def set_phase(connection: Connection, run_id: int, phase: str) -> None:
+    connection.execute(update(runs).where(runs.c.id == run_id).values(phase=phase))
+
+
+def set_caps(connection: Connection, run_id: int, caps: Caps) -> None:
+    """New limits for a run that goes on."""
+    values = {"cap_calls": caps.calls, "cap_tokens": caps.tokens, "cap_nusd": caps.nusd}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def reserve(connection: Connection, run_id: int, amount: Spend) -> None:
+    """Sets the worst case aside. The table's own checks refuse what would break a cap."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            reserved_calls=runs.c.reserved_calls + amount.calls,
+            reserved_tokens=runs.c.reserved_tokens + amount.tokens,
+            reserved_nusd=runs.c.reserved_nusd + amount.nusd,
+        )
+    )
+
+
+def settle(connection: Connection, run_id: int, *, reserved: Spend, task_ids: Sequence[int], replayed: int) -> None:
+    """Turns the reservation of applied tasks into what the ledger says that they spent."""
+    spent = connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(calls.c.tokens_in + calls.c.tokens_out), 0),
+            func.coalesce(func.sum(calls.c.nusd), 0),
+        ).where(calls.c.run_id == run_id, calls.c.task_id.in_(task_ids))
+    ).one()
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            reserved_calls=runs.c.reserved_calls - reserved.calls,
+            reserved_tokens=runs.c.reserved_tokens - reserved.tokens,
+            reserved_nusd=runs.c.reserved_nusd - reserved.nusd,
+            spent_calls=runs.c.spent_calls + spent[0],
+            spent_tokens=runs.c.spent_tokens + int(spent[1]),
+            spent_nusd=runs.c.spent_nusd + int(spent[2]),
+            calls_replayed=runs.c.calls_replayed + replayed,
+        )
+    )
+
+
+def reconcile(connection: Connection, run_id: int) -> None:
+    """Sets what an ending run spent to what the ledger holds, late responses of lost leases included."""
+    total = connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(calls.c.tokens_in + calls.c.tokens_out), 0),
+            func.coalesce(func.sum(calls.c.nusd), 0),
+        ).where(calls.c.run_id == run_id)
+    ).one()
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(spent_calls=total[0], spent_tokens=int(total[1]), spent_nusd=int(total[2]))
+    )
+
+
+def trees_of(connection: Connection, run_id: int, *, status: Sequence[str] | None = None) -> list[TreeRow]:
+    query = select(trees).where(trees.c.run_id == run_id).order_by(trees.c.ordinal)
+    if status is not None:
+        query = query.where(trees.c.status.in_(status))
+    return [
+        TreeRow(
+            id=row.id,
+            run_id=row.run_id,
+            ordinal=row.ordinal,
+            seed=row.seed,
+            status=row.status,
+            reason=row.reason,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def set_tree_status(connection: Connection, tree_ids: Sequence[int], status: str, *, reason: str | None = None) -> None:
+    connection.execute(
+        update(trees).where(trees.c.id.in_(tree_ids)).values(status=status, reason=reason, version=trees.c.version + 1)
+    )

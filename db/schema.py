@@ -1,0 +1,276 @@
+"""The tables. Their laws are listed in `docs/design.md`, section 4, and recounted by `db.laws`.
+
+Money is in whole nano-dollars (1e-9 USD): a price of 0.15 USD per million tokens is 150 nano-dollars a token, so sums
+are exact. A price that is not known is NULL, never zero.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _time(name: str, *, now: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=not now, server_default=func.now() if now else None)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("recipe", Text, nullable=False),
+    Column("config", JSONB, nullable=False),
+    Column("config_hash", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("reason", Text),
+    Column("seeds_given", Integer, nullable=False),
+    Column("seeds_duplicate", Integer, nullable=False),
+    Column("cap_calls", BigInteger),
+    Column("cap_tokens", BigInteger),
+    Column("cap_nusd", BigInteger),
+    _count("reserved_calls"),
+    _count("reserved_tokens"),
+    _count("reserved_nusd"),
+    _count("spent_calls"),
+    _count("spent_tokens"),
+    _count("spent_nusd"),
+    _count("calls_replayed"),
+    Column("owner", Text),
+    Column("owner_token", BigInteger, nullable=False, server_default=text("0")),
+    _time("owner_until"),
+    _time("created_at", now=True),
+    _time("finished_at"),
+    CheckConstraint("cap_calls IS NULL OR reserved_calls + spent_calls <= cap_calls", name="cap_calls"),
+    CheckConstraint("cap_tokens IS NULL OR reserved_tokens + spent_tokens <= cap_tokens", name="cap_tokens"),
+    CheckConstraint("cap_nusd IS NULL OR reserved_nusd + spent_nusd <= cap_nusd", name="cap_nusd"),
+    CheckConstraint("status IN ('running', 'paused', 'done', 'stopped', 'cancelled', 'failed')", name="status"),
+    CheckConstraint("phase IN ('growing', 'responding', 'ended')", name="phase"),
+)
+
+trees = Table(
+    "trees",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("seed", JSONB, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    UniqueConstraint("run_id", "ordinal"),
+    CheckConstraint("status IN ('waiting', 'growing', 'grown', 'cut')", name="status"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("tree_id", BigInteger, ForeignKey("trees.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("parent_key", Text),
+    Column("ordinal", Integer, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("operator", Text),
+    Column("origin", Text, nullable=False),
+    Column("iteration", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("text", Text),
+    Column("quality", Double),
+    Column("diversity", Double),
+    Column("complexity", Double),
+    Column("reward", Double),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("visits", Integer, nullable=False, server_default=text("0")),
+    Column("value_sum", Double, nullable=False, server_default=text("0")),
+    Column("reason", Text),
+    Column("calls", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    _time("created_at", now=True),
+    _time("settled_at"),
+    PrimaryKeyConstraint("tree_id", "key"),
+    ForeignKeyConstraint(["tree_id", "parent_key"], ["nodes.tree_id", "nodes.key"]),
+    UniqueConstraint("tree_id", "parent_key", "ordinal", postgresql_nulls_not_distinct=True),
+    CheckConstraint("origin IN ('seed', 'expansion', 'simulation')", name="origin"),
+    CheckConstraint("status IN ('proposed', 'generated', 'scored', 'unscored', 'rejected', 'failed')", name="status"),
+    CheckConstraint("(status = 'scored') = (reward IS NOT NULL)", name="scored_has_reward"),
+    CheckConstraint("status NOT IN ('unscored', 'rejected', 'failed') OR reason IS NOT NULL", name="reason_given"),
+    # Statistics are rewritten with every rollout: leave room on the page so that updates stay heap-only.
+    postgresql_with={"fillfactor": 85},
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("tree_id", BigInteger, ForeignKey("trees.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("leaf_key", Text, nullable=False),
+    Column("reward", Double),
+    Column("terminal", Boolean, nullable=False),
+    _time("created_at", now=True),
+    PrimaryKeyConstraint("tree_id", "ordinal"),
+    ForeignKeyConstraint(["tree_id", "leaf_key"], ["nodes.tree_id", "nodes.key"]),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("tree_id", BigInteger, ForeignKey("trees.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'ready'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _time("not_before", now=True),
+    Column("lease_token", BigInteger, nullable=False, server_default=text("0")),
+    _time("lease_until"),
+    Column("worker", Text),
+    _count("reserved_calls"),
+    _count("reserved_tokens"),
+    _count("reserved_nusd"),
+    Column("result", JSONB),
+    Column("error", Text),
+    _time("hinted_at"),
+    _time("applied_at"),
+    _time("created_at", now=True),
+    UniqueConstraint("run_id", "key"),
+    CheckConstraint("state IN ('ready', 'leased', 'done', 'failed')", name="state"),
+    Index("tasks_ready_idx", "not_before", postgresql_where=text("state = 'ready'")),
+    Index("tasks_leased_idx", "lease_until", postgresql_where=text("state = 'leased'")),
+    Index(
+        "tasks_finished_idx",
+        "run_id",
+        "id",
+        postgresql_where=text("state IN ('done', 'failed') AND applied_at IS NULL"),
+    ),
+    # A queue table lives on dead rows: vacuum early (queue-and-database.md, 2.2).
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "fillfactor": 70},
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="SET NULL")),
+    Column("task_id", BigInteger),
+    Column("role", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("tokens_in", Integer, nullable=False),
+    Column("tokens_out", Integer, nullable=False),
+    Column("nusd", BigInteger),
+    Column("latency_s", Double, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("response", JSONB, nullable=False),
+    _time("created_at", now=True),
+    CheckConstraint("outcome IN ('ok', 'cut', 'empty', 'refused', 'filtered')", name="outcome"),
+    Index("calls_run_id_idx", "run_id"),
+    Index("calls_task_id_idx", "task_id"),
+)
+
+examples = Table(
+    "examples",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("tree_id", BigInteger, nullable=False),
+    Column("node_key", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("instruction", Text, nullable=False),
+    Column("input", Text, nullable=False, server_default=text("''")),
+    Column("output", Text),
+    Column("response_calls", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    _time("created_at", now=True),
+    UniqueConstraint("run_id", "tree_id", "node_key"),
+    ForeignKeyConstraint(["tree_id", "node_key"], ["nodes.tree_id", "nodes.key"], ondelete="CASCADE"),
+    CheckConstraint("status IN ('pending', 'accepted', 'rejected', 'failed')", name="status"),
+    CheckConstraint("status NOT IN ('rejected', 'failed') OR reason IS NOT NULL", name="reason_given"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("busy", Integer, nullable=False),
+    _count("tasks_done"),
+    _time("started_at", now=True),
+    _time("beat_at", now=True),
+    _time("left_at"),
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("generated", Integer, nullable=False),
+    Column("kept", Integer, nullable=False),
+    _time("created_at", now=True),
+    PrimaryKeyConstraint("run_id", "ordinal"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("run_id", BigInteger, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("members", ARRAY(BigInteger), nullable=False),
+    Column("gradient_norm", Double),
+    Column("loss", Double),
+    _time("created_at", now=True),
+    PrimaryKeyConstraint("run_id", "round", "ordinal"),
+    ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.ordinal"], ondelete="CASCADE"),
+)
+
+seed_events = Table(
+    "seed_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("instruction", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _time("created_at", now=True),
+    CheckConstraint("event IN ('entered', 'left')", name="event"),
+)

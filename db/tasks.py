@@ -1,0 +1,232 @@
+"""The queue: rows of work, claimed under a lease, fenced by its token.
+
+::
+
+    ready -> leased -> done   -> (applied and deleted by the scheduler)
+             leased -> ready     (lease lost, or a retry with `not_before`)
+             leased -> failed -> (applied, kept with its reason)
+
+Every write of a worker names the lease token, which grows with each claim; a stale token changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from db.errors import StaleLease
+from db.records import Json, Lease, NewTask, Spend, TaskRow
+from db.schema import runs, tasks
+
+_NOW = func.now()
+
+
+def _seconds(seconds: float) -> ColumnElement[object]:
+    return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list[tuple[int, str]]:
+    """Adds tasks; one that exists already (same run and key) is left alone. Returns (id, kind) of those added."""
+    if not new:
+        return []
+    rows = [
+        {
+            "run_id": run_id,
+            "tree_id": task.tree_id,
+            "key": task.key,
+            "kind": task.kind,
+            "payload": task.payload,
+            "reserved_calls": task.reserved.calls,
+            "reserved_tokens": task.reserved.tokens,
+            "reserved_nusd": task.reserved.nusd,
+            "hinted_at": _NOW,
+        }
+        for task in new
+    ]
+    added = connection.execute(insert(tasks).values(rows).on_conflict_do_nothing().returning(tasks.c.id, tasks.c.kind))
+    return [(row.id, row.kind) for row in added]
+
+
+def claim(connection: Connection, task_id: int, *, worker: str, lease_s: float, max_attempts: int) -> Lease | None:
+    """Takes the task if it is ready, due, and its run is running. A doubled or late hint finds nothing to take.
+
+    An attempt begins here, so a task that kills its worker runs out of attempts too.
+    """
+    claimable = (
+        select(tasks.c.id)
+        .join(runs, runs.c.id == tasks.c.run_id)
+        .where(tasks.c.id == task_id, tasks.c.state == "ready", tasks.c.not_before <= _NOW)
+        .where(tasks.c.attempts < max_attempts, runs.c.status == "running")
+        .with_for_update(skip_locked=True, of=tasks)
+    )
+    row = connection.execute(
+        update(tasks)
+        .where(tasks.c.id == claimable.scalar_subquery())
+        .values(
+            state="leased",
+            attempts=tasks.c.attempts + 1,
+            lease_token=tasks.c.lease_token + 1,
+            lease_until=_NOW + _seconds(lease_s),
+            worker=worker,
+        )
+        .returning(*tasks.c)
+    ).one_or_none()
+    return None if row is None else _lease(row)
+
+
+def _lease(row: Row[tuple[object, ...]]) -> Lease:
+    return Lease(
+        task_id=row.id,
+        token=row.lease_token,
+        run_id=row.run_id,
+        tree_id=row.tree_id,
+        kind=row.kind,
+        payload=row.payload,
+        attempts=row.attempts,
+    )
+
+
+def beat(connection: Connection, held: Iterable[tuple[int, int]], *, lease_s: float) -> set[int]:
+    """Extends the leases (task id, token) that are still ours; returns their task ids."""
+    pairs = list(held)
+    if not pairs:
+        return set()
+    rows = connection.execute(
+        update(tasks)
+        .where(tuple_(tasks.c.id, tasks.c.lease_token).in_(pairs), tasks.c.state == "leased")
+        .values(lease_until=_NOW + _seconds(lease_s))
+        .returning(tasks.c.id)
+    )
+    return {row.id for row in rows}
+
+
+def finish(connection: Connection, lease: Lease, result: Json) -> None:
+    """Stores the result. Raises StaleLease when the lease has gone to somebody else."""
+    _fenced(connection, lease, {"state": "done", "result": result, "lease_until": None, "error": None})
+
+
+def retry(connection: Connection, lease: Lease, *, error: str, delay_s: float, max_attempts: int) -> str:
+    """Gives the task back for another attempt after a delay, or fails it when attempts are spent. Returns its state."""
+    state = "ready" if lease.attempts < max_attempts else "failed"
+    due = _NOW + _seconds(delay_s)
+    values = {"state": state, "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
+    _fenced(connection, lease, values)
+    return state
+
+
+def give_back(connection: Connection, lease: Lease, *, error: str, delay_s: float) -> None:
+    """Makes the task ready again after a delay, the attempt not counted: the world was at fault, not the task."""
+    due = _NOW + _seconds(delay_s)
+    values = {"state": "ready", "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
+    _fenced(connection, lease, {**values, "attempts": tasks.c.attempts - 1})
+
+
+def fail(connection: Connection, lease: Lease, *, error: str) -> None:
+    """No retry mends this: the task keeps its reason."""
+    _fenced(connection, lease, {"state": "failed", "error": error[:500], "lease_until": None})
+
+
+def _fenced(connection: Connection, lease: Lease, values: Mapping[str, object]) -> None:
+    changed = connection.execute(
+        update(tasks)
+        .where(tasks.c.id == lease.task_id, tasks.c.lease_token == lease.token, tasks.c.state == "leased")
+        .values(**values)
+    )
+    if changed.rowcount != 1:
+        raise StaleLease(f"task {lease.task_id}: lease {lease.token} is not held any more")
+
+
+def sweep(connection: Connection, run_id: int, *, max_attempts: int, hint_age_s: float) -> list[tuple[int, str]]:
+    """Frees expired leases and returns (id, kind) of every due task whose hint is old enough to be lost."""
+    expired = (tasks.c.run_id == run_id, tasks.c.state == "leased", tasks.c.lease_until < _NOW)
+    spent = tasks.c.attempts >= max_attempts
+    lost = "its worker stopped beating"
+    connection.execute(update(tasks).where(*expired, spent).values(state="failed", error=lost, lease_until=None))
+    connection.execute(
+        update(tasks).where(*expired).values(state="ready", error=lost, lease_until=None, hinted_at=None)
+    )
+    forgotten = connection.execute(
+        update(tasks)
+        .where(tasks.c.run_id == run_id, tasks.c.state == "ready", tasks.c.not_before <= _NOW)
+        .where((tasks.c.hinted_at.is_(None)) | (tasks.c.hinted_at < _NOW - _seconds(hint_age_s)))
+        .values(hinted_at=_NOW)
+        .returning(tasks.c.id, tasks.c.kind)
+    )
+    return [(row.id, row.kind) for row in forgotten]
+
+
+def complaint(connection: Connection, run_id: int, prefix: str) -> str | None:
+    """The error of a task that was given back with an error of this kind, if there is one."""
+    return connection.scalars(
+        select(tasks.c.error)
+        .where(tasks.c.run_id == run_id, tasks.c.state == "ready", tasks.c.error.startswith(prefix, autoescape=True))
+        .limit(1)
+    ).first()
+
+
+def forgive(connection: Connection, run_id: int) -> None:
+    """Forgets the errors of waiting tasks and makes them due, for a run that is taken up again."""
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.run_id == run_id, tasks.c.state == "ready")
+        .values(error=None, not_before=_NOW, hinted_at=None)
+    )
+
+
+def finished(connection: Connection, run_id: int, limit: int) -> list[TaskRow]:
+    """Tasks whose result or failure waits to be applied, oldest first."""
+    rows = connection.execute(
+        select(tasks)
+        .where(tasks.c.run_id == run_id, tasks.c.state.in_(("done", "failed")), tasks.c.applied_at.is_(None))
+        .order_by(tasks.c.id)
+        .limit(limit)
+    )
+    return [_task(row) for row in rows]
+
+
+def outstanding(connection: Connection, run_id: int) -> list[TaskRow]:
+    """All tasks not yet applied."""
+    rows = connection.execute(select(tasks).where(tasks.c.run_id == run_id, tasks.c.applied_at.is_(None)))
+    return [_task(row) for row in rows]
+
+
+def any_open(connection: Connection, run_id: int) -> bool:
+    """Whether the run has a task that was not applied yet."""
+    query = select(tasks.c.id).where(tasks.c.run_id == run_id, tasks.c.applied_at.is_(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _task(row: Row[tuple[object, ...]]) -> TaskRow:
+    return TaskRow(
+        id=row.id,
+        run_id=row.run_id,
+        tree_id=row.tree_id,
+        key=row.key,
+        kind=row.kind,
+        payload=row.payload,
+        state=row.state,
+        attempts=row.attempts,
+        reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
+        result=row.result,
+        error=row.error,
+    )
+
+
+def close(connection: Connection, applied: Sequence[TaskRow]) -> None:
+    """Closes tasks in the transaction that applies them: done ones are deleted, failed ones kept with their reason."""
+    done = [task.id for task in applied if task.state == "done"]
+    failed = [task.id for task in applied if task.state == "failed"]
+    connection.execute(delete(tasks).where(tasks.c.id.in_(done)))
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.id.in_(failed))
+        .values(applied_at=_NOW, reserved_calls=0, reserved_tokens=0, reserved_nusd=0)
+    )
+
+
+def drop_unclaimed(connection: Connection, run_id: int) -> list[TaskRow]:
+    """Deletes what nobody has begun, for a run that is to end; returns it so that its reservation can be given back."""
+    rows = connection.execute(
+        delete(tasks).where(tasks.c.run_id == run_id, tasks.c.state == "ready").returning(*tasks.c)
+    )
+    return [_task(row) for row in rows]

@@ -1,0 +1,121 @@
+"""What the hands obey: endpoints, roles, judges and guards of one run, frozen with it.
+
+An endpoint has two halves. Its *address* (where it is, which key opens it) comes from the operator's own environment on
+each machine and is never stored. Its *traits* (model, style, prices, limits) are part of the run.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NUSD_PER_USD = 1_000_000_000
+# Stands for the only model that an endpoint offers, until somebody has asked it which one that is.
+ANY_MODEL = "(the only one)"
+
+
+class Settings(BaseModel):
+    """A frozen group of options that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Role(StrEnum):
+    """What a model is used for."""
+
+    EVOLVER = "evolver"
+    JUDGE = "judge"
+    RESPONDER = "responder"
+
+
+class Style(StrEnum):
+    """How a model is spoken to: chat messages, or a few-shot text to be continued (base and scorer models)."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+
+
+class Endpoint(Settings):
+    """The traits of one endpoint."""
+
+    model: str = Field(min_length=1, max_length=200)
+    style: Style = Style.CHAT
+    json_mode: Literal["schema", "object", "text"] = "schema"
+    usd_per_million_in: float | None = Field(default=None, ge=0, le=10_000)
+    usd_per_million_out: float | None = Field(default=None, ge=0, le=10_000)
+    concurrency: int = Field(default=32, ge=1, le=4096)
+    timeout_s: float = Field(default=120, gt=0, le=1800)
+
+    @property
+    def priced(self) -> bool:
+        return self.usd_per_million_in is not None and self.usd_per_million_out is not None
+
+    def nusd(self, tokens_in: int, tokens_out: int) -> int | None:
+        """The price of one call in nano-dollars, rounded up; None when it is not known."""
+        if self.usd_per_million_in is None or self.usd_per_million_out is None:
+            return None
+        thousandths = tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out
+        return -int(-thousandths * 1000 // 1)
+
+
+class RoleSettings(Settings):
+    """Which endpoint plays a role, and how it is asked to sample."""
+
+    endpoint: str = "default"
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=512, ge=1, le=32_768)
+    max_prompt_tokens: int = Field(default=4096, ge=64, le=1_000_000)
+    demonstrations: int = Field(default=4, ge=0, le=16)
+    penalty: float = Field(default=0.0, ge=-2, le=2)
+
+
+class Roles(Settings):
+    """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5)."""
+
+    evolver: RoleSettings = RoleSettings()
+    judge: RoleSettings = RoleSettings(temperature=0.0, max_tokens=1024)
+    responder: RoleSettings = RoleSettings(max_tokens=1024)
+
+
+class Judges(Settings):
+    """Which scorer gives which dimension (design, section 7)."""
+
+    quality: Literal["rubric", "expected"] = "rubric"
+    complexity: Literal["rubric", "expected"] = "rubric"
+    diversity: Literal["tags"] = "tags"
+    max_tags: int = Field(default=6, ge=1, le=50)
+    reasks: int = Field(default=1, ge=0, le=3)
+
+
+class Guards(Settings):
+    """The limits beyond which an evolved text is rejected. Similarities are on 0..1."""
+
+    unchanged: float = Field(default=0.92, gt=0, le=1)
+    copied: float = Field(default=0.65, gt=0, le=1)
+    topic: float = Field(default=0.15, ge=-1, le=1)
+    repetitive: float = Field(default=0.3, gt=0, le=1)
+    min_words: int = Field(default=4, ge=1, le=1000)
+    max_words: int = Field(default=200, ge=1, le=10_000)
+    max_characters: int = Field(default=8000, ge=20, le=100_000)
+
+
+class WorkSettings(Settings):
+    """Everything a worker needs to know about a run."""
+
+    endpoints: dict[str, Endpoint]
+    roles: Roles = Roles()
+    judges: Judges = Judges()
+    guards: Guards = Guards()
+    embedder: Literal["wordllama", "lexical"] = "lexical"
+
+    def role(self, role: Role) -> RoleSettings:
+        settings: RoleSettings = getattr(self.roles, role.value)
+        return settings
+
+    def endpoint(self, role: Role) -> Endpoint:
+        return self.endpoints[self.role(role).endpoint]
+
+    @property
+    def priced(self) -> bool:
+        return all(self.endpoint(role).priced for role in Role)

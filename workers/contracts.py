@@ -1,0 +1,156 @@
+"""What the mind may ask of the hands, and what comes back.
+
+A task's payload names nodes by key, never carries text: texts are read from the database. A result is written into the
+same row. Both are validated where they are read, because a row may have been written by another version.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from workers.config import Role, Style, WorkSettings
+
+
+class Kind(StrEnum):
+    """The kinds of task. Each has its own queue of the same name and one body in `workers.bodies`."""
+
+    EXPAND = "expand"
+    EVALUATE = "evaluate"
+    RESPOND = "respond"
+
+
+class Reason(StrEnum):
+    """Why a text was rejected, a score is absent or a response is not good. Counted by name everywhere."""
+
+    UNCHANGED = "unchanged"
+    SCAFFOLDING = "scaffolding"
+    COPIED_DEMONSTRATION = "copied_demonstration"
+    OFF_TOPIC = "off_topic"
+    ANSWER = "answer"
+    REFUSAL = "refusal"
+    CUT_OFF = "cut_off"
+    WRONG_LANGUAGE = "wrong_language"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    EMPTY = "empty"
+    REPETITIVE = "repetitive"
+    DUPLICATE = "duplicate"
+    JUDGE_UNREADABLE = "judge_unreadable"
+    CONTENT_FILTER = "content_filter"
+    CALL_FAILED = "call_failed"
+    TASK_FAILED = "task_failed"
+    NOT_SAMPLED = "not_sampled"
+    BUDGET = "budget"
+    ECHO = "echo"
+
+
+class _Contract(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Child(_Contract):
+    """One evolution to make: the node's key was fixed when it was proposed."""
+
+    key: str
+    operator: str
+
+
+class ExpandPayload(_Contract):
+    """Evolve one parent by several operators."""
+
+    kind: Literal[Kind.EXPAND] = Kind.EXPAND
+    tree_id: int
+    parent: str
+    children: tuple[Child, ...]
+
+
+class EvaluatePayload(_Contract):
+    """Score siblings together, with their parent as anchor (none for the root)."""
+
+    kind: Literal[Kind.EVALUATE] = Kind.EVALUATE
+    tree_id: int
+    parent: str | None
+    nodes: tuple[str, ...]
+
+
+class RespondPayload(_Contract):
+    """Write the output for one harvested instruction."""
+
+    kind: Literal[Kind.RESPOND] = Kind.RESPOND
+    tree_id: int
+    node: str
+
+
+Payload = Annotated[ExpandPayload | EvaluatePayload | RespondPayload, Field(discriminator="kind")]
+
+
+class Evolved(_Contract):
+    """What became of one child: a text, or the reason why there is none. A rejected text is kept for the record."""
+
+    key: str
+    text: str | None = None
+    rejected: Reason | None = None
+    failed: str | None = None
+    calls: tuple[str, ...] = ()
+
+
+class Judged(_Contract):
+    """One node's scores. A dimension is absent when its judge could not say, never a guess."""
+
+    key: str
+    quality: float | None = None
+    diversity: float | None = None
+    complexity: float | None = None
+    tags: tuple[str, ...] = ()
+    reason: str | None = None
+    calls: tuple[str, ...] = ()
+
+
+class ExpandResult(_Contract):
+    kind: Literal[Kind.EXPAND] = Kind.EXPAND
+    children: tuple[Evolved, ...]
+    replayed: int = 0
+
+
+class EvaluateResult(_Contract):
+    kind: Literal[Kind.EVALUATE] = Kind.EVALUATE
+    nodes: tuple[Judged, ...]
+    replayed: int = 0
+
+
+class RespondResult(_Contract):
+    kind: Literal[Kind.RESPOND] = Kind.RESPOND
+    output: str | None = None
+    rejected: Reason | None = None
+    failed: str | None = None
+    calls: tuple[str, ...] = ()
+    replayed: int = 0
+
+
+Result = Annotated[ExpandResult | EvaluateResult | RespondResult, Field(discriminator="kind")]
+
+
+payload_of: TypeAdapter[Payload] = TypeAdapter(Payload)
+result_of: TypeAdapter[Result] = TypeAdapter(Result)
+
+
+def worst_calls(settings: WorkSettings, kind: Kind, count: int) -> Mapping[Role, int]:
+    """The most paid calls a task of this kind over `count` nodes can make: every re-ask used."""
+    if kind is Kind.EXPAND:
+        return {Role.EVOLVER: count}
+    if kind is Kind.RESPOND:
+        return {Role.RESPONDER: count}
+    return {Role.JUDGE: _judge_calls(settings, count)}
+
+
+def _judge_calls(settings: WorkSettings, count: int) -> int:
+    """A rubric call and a chat tag call serve all siblings together; expected scores and few-shot tags do not."""
+    judges = settings.judges
+    together = 1 + judges.reasks
+    scorers = (judges.quality, judges.complexity)
+    rubric = together if "rubric" in scorers else 0
+    expected = scorers.count("expected") * count
+    tags = together if settings.endpoint(Role.JUDGE).style is Style.CHAT else count
+    return rubric + expected + tags
