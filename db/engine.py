@@ -1,32 +1,13 @@
 """Connections: one engine a process, with limits that keep a stuck statement from stopping everybody."""
 
-import os
-from collections.abc import Mapping
-
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from db.environment import DATABASE
 from db.errors import ConfigError, ServiceError
 
-URL_VARIABLE = "INSTRUCTREE_DATABASE_URL"
-_CURE = f"start one with `instructree up`, or point {URL_VARIABLE} to a running Postgres"
-
-
-def database_url(environment: Mapping[str, str] | None = None) -> str:
-    """The database's address from the environment, or from the file that `<variable>_FILE` names.
-
-    Raises:
-        ServiceError: neither is set.
-    """
-    found = os.environ if environment is None else environment
-    url = found.get(URL_VARIABLE)
-    if not url and (path := found.get(f"{URL_VARIABLE}_FILE")):
-        with open(path, encoding="utf-8") as file:
-            url = file.read().strip()
-    if not url:
-        raise ServiceError(f"no database: {_CURE}")
-    return url
+_CURE = f"start one with `instructree up`, or point {DATABASE} to a running Postgres"
 
 
 def open_engine(url: str, *, pool_size: int = 10) -> Engine:
@@ -37,9 +18,9 @@ def open_engine(url: str, *, pool_size: int = 10) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ConfigError(f"{URL_VARIABLE} is not a database address: expected postgresql://user@host/name") from None
+        raise ConfigError(f"{DATABASE} is not a database address: expected postgresql://user@host/name") from None
     if not parsed.drivername.startswith("postgres"):
-        raise ConfigError(f"{URL_VARIABLE} names {parsed.drivername!r}: only Postgres is supported")
+        raise ConfigError(f"{DATABASE} names {parsed.drivername!r}: only Postgres is supported")
     limits = "-c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=30000"
     return create_engine(
         parsed.set(drivername="postgresql+psycopg2"),

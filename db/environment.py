@@ -1,0 +1,44 @@
+"""Where the services are: variables of the environment, or files that they name (`<variable>_FILE`, for secrets)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from db.errors import ConfigError, ServiceError
+
+DATABASE = "INSTRUCTREE_DATABASE_URL"
+BROKER = "INSTRUCTREE_REDIS_URL"
+
+
+def read(name: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """The variable's value, or the text of the file that `<name>_FILE` names; None when neither is set.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    found = os.environ if environment is None else environment
+    if value := found.get(name):
+        return value
+    if not (path := found.get(f"{name}_FILE")):
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}_FILE: {path} cannot be read ({type(error).__name__})") from None
+
+
+def database_url() -> str:
+    """Raises ServiceError when no database is named."""
+    return _required(DATABASE, "database", "a running Postgres")
+
+
+def broker_url() -> str:
+    """Raises ServiceError when no broker is named."""
+    return _required(BROKER, "broker", "a running Valkey or Redis")
+
+
+def _required(name: str, what: str, instead: str) -> str:
+    url = read(name)
+    if url is None:
+        raise ServiceError(f"no {what}: start one with `instructree up`, or point {name} to {instead}")
+    return url

@@ -1,0 +1,139 @@
+"""From a finished task to what it means: outcomes for the search core, and rows for the memory. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.records import NodeRow, TaskRow
+from orchestrator.search import Failed, Grown, Outcome, Rejected, Scored, Unscored
+from workers.contracts import (
+    EvaluatePayload,
+    EvaluateResult,
+    Evolved,
+    ExpandPayload,
+    ExpandResult,
+    Judged,
+    Payload,
+    Reason,
+    RespondPayload,
+    RespondResult,
+    payload_of,
+    result_of,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of one node: told to the core, and written to its row."""
+
+    outcome: Outcome
+    row: NodeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What one finished task brings."""
+
+    tree_id: int
+    changes: tuple[Change, ...] = ()
+    examples: tuple[dict[str, Any], ...] = field(default=())
+    replayed: int = 0
+
+
+def interpret(task: TaskRow) -> Applied:
+    """Reads a task's result, or what its failure means for the nodes it was about."""
+    payload = payload_of.validate_python(task.payload)
+    if task.state == "failed" or task.result is None:
+        return _failed(payload)
+    result = result_of.validate_python(task.result)
+    if isinstance(result, ExpandResult):
+        changes = [_evolved(payload.tree_id, child) for child in result.children]
+        return Applied(tree_id=payload.tree_id, changes=tuple(changes), replayed=result.replayed)
+    if isinstance(result, EvaluateResult):
+        changes = [_judged(payload.tree_id, node) for node in result.nodes]
+        return Applied(tree_id=payload.tree_id, changes=tuple(changes), replayed=result.replayed)
+    return _responded(payload, result)
+
+
+def _failed(payload: Payload) -> Applied:
+    """No attempt could carry the task out."""
+    reason = Reason.TASK_FAILED
+    if isinstance(payload, ExpandPayload):
+        lost = [Evolved(key=child.key, failed=reason) for child in payload.children]
+        return Applied(tree_id=payload.tree_id, changes=tuple(_evolved(payload.tree_id, child) for child in lost))
+    if isinstance(payload, EvaluatePayload):
+        unknown = [Judged(key=key, reason=reason) for key in payload.nodes]
+        return Applied(tree_id=payload.tree_id, changes=tuple(_judged(payload.tree_id, node) for node in unknown))
+    return _responded(payload, RespondResult(failed=reason))
+
+
+def _evolved(tree_id: int, child: Evolved) -> Change:
+    outcome: Outcome
+    if child.failed is not None:
+        outcome, status, reason = Failed(key=child.key), "failed", child.failed
+    elif child.rejected is not None:
+        outcome, status, reason = Rejected(key=child.key), "rejected", child.rejected.value
+    else:
+        outcome, status, reason = Grown(key=child.key), "generated", None
+    return Change(outcome=outcome, row=_row(tree_id, child.key, status, child.calls, text=child.text, reason=reason))
+
+
+def _judged(tree_id: int, node: Judged) -> Change:
+    dimensions = (node.quality, node.diversity, node.complexity)
+    present = [value for value in dimensions if value is not None]
+    if len(present) < len(dimensions):
+        reason = node.reason or Reason.JUDGE_UNREADABLE
+        row = _row(tree_id, node.key, "unscored", node.calls, reason=reason, scores=dimensions, tags=node.tags)
+        return Change(outcome=Unscored(key=node.key), row=row)
+    reward = sum(present)
+    row = _row(tree_id, node.key, "scored", node.calls, scores=dimensions, tags=node.tags, reward=reward)
+    return Change(outcome=Scored(key=node.key, reward=reward), row=row)
+
+
+def _row(
+    tree_id: int,
+    key: str,
+    status: str,
+    calls: Sequence[str],
+    *,
+    text: str | None = None,
+    reason: str | None = None,
+    scores: tuple[float | None, float | None, float | None] = (None, None, None),
+    tags: Sequence[str] = (),
+    reward: float | None = None,
+) -> NodeRow:
+    """The changed columns of a node; where it stands in its tree was written when it was proposed."""
+    quality, diversity, complexity = scores
+    return NodeRow(
+        tree_id=tree_id,
+        key=key,
+        parent_key=None,
+        ordinal=0,
+        depth=0,
+        operator=None,
+        origin="",
+        iteration=0,
+        status=status,
+        text=text,
+        quality=quality,
+        diversity=diversity,
+        complexity=complexity,
+        reward=reward,
+        tags=tuple(tags),
+        reason=reason,
+        calls=tuple(calls),
+    )
+
+
+def _responded(payload: Payload, result: RespondResult) -> Applied:
+    assert isinstance(payload, RespondPayload)
+    status = "failed" if result.failed else "rejected" if result.rejected else "accepted"
+    example = {
+        "tree_id": payload.tree_id,
+        "node_key": payload.node,
+        "status": status,
+        "reason": result.failed or (result.rejected.value if result.rejected else None),
+        "output": result.output,
+        "calls": result.calls,
+    }
+    return Applied(tree_id=payload.tree_id, examples=(example,), replayed=result.replayed)

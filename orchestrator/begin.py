@@ -1,0 +1,123 @@
+"""Beginning a run, or going on with one: names, configurations that must agree, caps."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db import runs, tasks
+from db.errors import ConfigError
+from db.records import Caps, Run
+from orchestrator.config import RunConfig
+from orchestrator.seeds import Seeds
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+ENDED = ("done", "stopped", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The run to watch. `fresh` says that it was made just now."""
+
+    run: Run
+    fresh: bool
+
+
+def begin(connection: Connection, *, name: str | None, stem: str, config: RunConfig, seeds: Seeds, caps: Caps) -> Begun:
+    """The run called `name`, made if there is none, or taken up again. Without a name: the last unfinished run of the
+    same seeds and configuration, or a new one named after the seeds' file.
+
+    Raises:
+        ConfigError: the name is taken by a run with other seeds or another configuration, or cannot be a name.
+    """
+    if name is None:
+        unfinished = _same_unfinished(connection, config, seeds)
+        name = unfinished.name if unfinished else _next_name(connection, stem)
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
+    found = runs.by_name(connection, name)
+    if found is None:
+        return Begun(run=_create(connection, name, config, seeds, caps), fresh=True)
+    _refuse_other(connection, found, config, seeds)
+    if found.status not in ENDED:
+        _take_up(connection, found, caps)
+    return Begun(run=runs.by_id(connection, found.id), fresh=False)
+
+
+def _create(connection: Connection, name: str, config: RunConfig, seeds: Seeds, caps: Caps) -> Run:
+    return runs.create(
+        connection,
+        name=name,
+        recipe=config.recipe,
+        config=config.model_dump(mode="json"),
+        config_hash=config.digest(),
+        caps=caps,
+        seeds=[seed.row() for seed in seeds.seeds],
+        duplicates=seeds.duplicates,
+    )
+
+
+def _take_up(connection: Connection, run: Run, caps: Caps) -> None:
+    """Sets an unfinished run going again. Caps that were given anew replace the old ones."""
+    if caps != Caps():
+        _check_caps(run, caps)
+        runs.set_caps(connection, run.id, caps)
+    tasks.forgive(connection, run.id)
+    runs.set_status(connection, run.id, "running")
+
+
+def _check_caps(run: Run, caps: Caps) -> None:
+    used = run.reserved + run.spent
+    for word, cap, amount in (("calls", caps.calls, used.calls), ("tokens", caps.tokens, used.tokens)):
+        if cap is not None and cap < amount:
+            raise ConfigError(f"--max-{word} {cap}: run {run.name} has already used or reserved {amount}")
+    if caps.nusd is not None and caps.nusd < used.nusd:
+        raise ConfigError(f"--max-usd: run {run.name} has already used or reserved {used.nusd / 1e9:.6f}")
+
+
+def _same_unfinished(connection: Connection, config: RunConfig, seeds: Seeds) -> Run | None:
+    for name in runs.names(connection):
+        run = runs.by_name(connection, name)
+        if (
+            run
+            and run.status not in ENDED
+            and run.config_hash == config.digest()
+            and _same_seeds(connection, run, seeds)
+        ):
+            return run
+    return None
+
+
+def _next_name(connection: Connection, stem: str) -> str:
+    base = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "run"
+    taken = set(runs.names(connection))
+    return next(name for i in range(1, len(taken) + 2) if (name := f"{base}-{i}") not in taken)
+
+
+def _refuse_other(connection: Connection, run: Run, config: RunConfig, seeds: Seeds) -> None:
+    if run.config_hash != config.digest():
+        other = differences(run.config, config.model_dump(mode="json"))
+        raise ConfigError(
+            f"run {run.name!r} exists with another configuration ({'; '.join(other[:4])}): choose another --name"
+        )
+    if not _same_seeds(connection, run, seeds):
+        raise ConfigError(f"run {run.name!r} exists with other seeds: choose another --name")
+
+
+def _same_seeds(connection: Connection, run: Run, seeds: Seeds) -> bool:
+    stored = [tree.seed for tree in runs.trees_of(connection, run.id)]
+    return [dict(seed) for seed in stored] == [seed.row() for seed in seeds.seeds]
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
+    """What two configurations disagree on: `search.iterations is 3 there, 2 here`."""
+    found: list[str] = []
+    for key in sorted(there.keys() | here.keys()):
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, prefix if prefix == "" and key == "work" else f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} is {a!r} there, {b!r} here")
+    return found

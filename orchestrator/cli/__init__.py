@@ -1,0 +1,36 @@
+"""The command line. Errors that a user can mend end in one line and exit code 2; everything else is a bug and shows."""
+
+import os
+import sys
+
+import typer
+
+from db.errors import UserError
+from orchestrator.cli import look, parts, run
+from orchestrator.cli.exits import INTERRUPTED, USAGE
+
+app = typer.Typer(
+    name="instructree",
+    help="Grows instruction-tuning data by tree search, with every row accounted for.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+run.add_to(app)
+look.add_to(app)
+parts.add_to(app)
+
+
+def main() -> None:
+    """Entry point of the `instructree` script."""
+    try:
+        app()
+    except UserError as error:
+        print(f"instructree: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe has left; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

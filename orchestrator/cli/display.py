@@ -1,0 +1,154 @@
+"""How a run looks while it runs: a live panel on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+Status = Mapping[str, Any]
+Show = Callable[[Status], None]
+
+_LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def display() -> Iterator[Show]:
+    """Gives a function that shows one status; call it as often as you like."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain()
+        return
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        yield lambda status: live.update(panel(status))
+
+
+def _plain() -> Show:
+    last = ""
+    due = 0.0
+
+    def show(status: Status) -> None:
+        nonlocal last, due
+        now, line = time.monotonic(), one_line(status)
+        if line != last and (now >= due or status["status"] != "running"):
+            print(line, file=sys.stderr, flush=True)
+            last, due = line, now + _LINE_EVERY_S
+
+    return show
+
+
+def one_line(status: Status) -> str:
+    """The run in one line of plain text."""
+    parts = [
+        f"{status['name']}: {status['status']}, {status['phase']}",
+        f"trees {status['trees_done']}/{status['seeds']}",
+        f"nodes {status['nodes']} ({status['nodes_scored']} scored, {status['nodes_rejected']} rejected)",
+        f"reward {_number(status['mean_seed']['reward'])} -> {_number(_grown(status)['reward'])}",
+        f"calls {status['calls']}",
+        f"{status['rate']['calls_per_s']:.1f}/s",
+        f"examples {status['examples']}",
+    ]
+    if status["phase"] == "growing" and status["eta_s"]["high"]:
+        parts.append(f"about {eta(status)} left")
+    return ", ".join(parts)
+
+
+def _grown(status: Status) -> Mapping[str, float | None]:
+    """The harvest's means, or those of all evolved nodes while there is no harvest."""
+    harvest: Mapping[str, float | None] = status["mean_harvest"]
+    evolved: Mapping[str, float | None] = status["mean_evolved"]
+    return harvest if harvest["reward"] is not None else evolved
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def usd(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return "0" if value == 0 else f"{value:.4f}"
+
+
+def eta(status: Status) -> str:
+    """The range of the time left, in words."""
+    low, high = status["eta_s"]["low"], status["eta_s"]["high"]
+    return "not known yet" if low is None else f"{duration(low)} to {duration(high)}"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def panel(status: Status) -> Panel:
+    """The run as a panel of figures."""
+    body = Group(_progress(status), Text(""), _figures(status), *_failures(status))
+    title = Text.assemble((str(status["name"]), "bold"), f"  {status['recipe']}  {status['status']}")
+    return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
+
+
+def _progress(status: Status) -> Table:
+    responding = status["phase"] != "growing"
+    waiting = status["examples_pending"]
+    done = status["examples"] + status["examples_failed"] if responding else status["trees_done"]
+    total = done + waiting if responding else status["seeds"]
+    grid = Table.grid(padding=(0, 2))
+    what = "responses" if responding else "trees"
+    grid.add_row(what, ProgressBar(total=max(total, 1), completed=done, width=40), f"{done} of {total}")
+    return grid
+
+
+def _figures(status: Status) -> Table:
+    table = Table.grid(padding=(0, 3))
+    before, after, rate = status["mean_seed"], _grown(status), status["rate"]
+    rows = [
+        ("reward", f"seeds {_number(before['reward'])}", f"grown {_number(after['reward'])}"),
+        ("trees", f"open {status['trees_open']}", f"done {status['trees_done']} of {status['seeds']}"),
+        ("nodes", f"scored {status['nodes_scored']}", f"rejected {status['nodes_rejected']}"),
+        ("calls", f"{status['calls']} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
+        ("tokens", f"{status['tokens_in'] + status['tokens_out']:,}", f"{rate['tokens_per_s']:.0f}/s"),
+        ("spend", f"{usd(status['usd'])} USD", ""),
+        ("workers", f"{len(status['workers'])} alive", f"{sum(w['busy'] for w in status['workers'])} tasks in hand"),
+        ("time", f"{duration(status['elapsed_s'])} so far", f"left: {eta(status)}"),
+    ]
+    for name, first, second in rows:
+        table.add_row(Text(name, style="dim"), first, second)
+    return table
+
+
+def _failures(status: Status) -> list[Text]:
+    if not status["failures"]:
+        return []
+    listed = ", ".join(f"{reason} {count}" for reason, count in list(status["failures"].items())[:6])
+    return [Text(""), Text(f"turned down: {listed}", style="dim")]
+
+
+def summarise(status: Status) -> None:
+    """The end of a run: what came of it, on standard error."""
+    console = Console(stderr=True, highlight=False)
+    table = Table(title=f"{status['name']}: {status['status']}", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("", "seeds", "harvest", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name in ("quality", "diversity", "complexity", "reward"):
+        before, after = status["mean_seed"][name], status["mean_harvest"][name]
+        change = "-" if before is None or after is None else f"{after - before:+.2f}"
+        table.add_row(name, _number(before), _number(after), change)
+    console.print(table)
+    console.print(
+        f"{status['trees_done']} trees, {status['nodes']} nodes ({status['nodes_rejected']} rejected, "
+        f"{status['nodes_unscored']} unscored), {status['calls']} calls ({status['calls_replayed']} more replayed), "
+        f"{status['tokens_in'] + status['tokens_out']:,} tokens, {usd(status['usd'])} USD, "
+        f"{duration(status['elapsed_s'])}",
+        soft_wrap=True,
+    )

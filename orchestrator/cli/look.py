@@ -1,0 +1,148 @@
+"""Commands that look at a run, steer it, or take its results: status, verify, export, pause, resume, cancel."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from sqlalchemy import Connection, Engine
+
+from db import laws, runs, tasks
+from db.errors import ConfigError
+from db.records import Run
+from orchestrator.begin import ENDED
+from orchestrator.cli.display import one_line, panel
+from orchestrator.cli.exits import BROKEN
+from orchestrator.cli.say import say
+from orchestrator.export import FORMATS, rows_of, write
+from orchestrator.places import existing_engine
+from orchestrator.status import status_of
+
+RunName = Annotated[str, typer.Argument(metavar="RUN")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else")]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (status, verify, export, pause, resume, cancel):
+        app.command()(command)
+
+
+def find_run(connection: Connection, name: str) -> Run:
+    """Raises ConfigError, naming runs there are, when there is no such run."""
+    run = runs.by_name(connection, name)
+    if run is None:
+        known = runs.names(connection)[:5]
+        raise ConfigError(
+            f"no run {name!r}" + (f"; the latest are {', '.join(known)}" if known else "; there is none yet")
+        )
+    return run
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking")] = False,
+) -> None:
+    """How runs are getting on: progress, rates, spend, failures by reason, workers."""
+    engine = existing_engine()
+    if name is None:
+        _list_runs(engine, as_json)
+    elif watch and not as_json:
+        _watch(engine, name)
+    else:
+        with engine.connect() as connection:
+            found = status_of(connection, find_run(connection, name))
+        _print_status(found, as_json)
+
+
+def _print_status(found: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found))
+        return
+    console = Console(highlight=False)
+    console.print(panel(found))
+    table = Table("worker", "host", "pid", "slots", "busy", "tasks done", box=None)
+    for worker in found["workers"]:  # type: ignore[attr-defined]  # status_of gives a list of objects
+        columns = ("id", "host", "pid", "slots", "busy", "tasks_done")
+        table.add_row(*(str(worker[column]) for column in columns))
+    console.print(table)
+
+
+def _list_runs(engine: Engine, as_json: bool) -> None:
+    with engine.connect() as connection:
+        found = [status_of(connection, find_run(connection, name)) for name in runs.names(connection)]
+    if as_json:
+        print(json.dumps({"runs": found}))
+        return
+    for item in found:
+        print(one_line(item))
+    if not found:
+        print("no runs yet: start one with `instructree run SEEDS`")
+
+
+def _watch(engine: Engine, name: str) -> None:
+    with Live(refresh_per_second=2) as live:
+        while True:
+            with engine.connect() as connection:
+                found = status_of(connection, find_run(connection, name))
+            live.update(panel(found))
+            if found["status"] in ENDED:
+                return
+            time.sleep(1)
+
+
+def verify(name: RunName, as_json: AsJson = False) -> None:
+    """Recount every law from the rows. Exit code 1 if one is broken."""
+    engine = existing_engine()
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="REPEATABLE READ")
+        found = laws.recount(connection, find_run(connection, name).id)
+    broken = {law: faults for law, faults in found.items() if faults}
+    if as_json:
+        print(json.dumps({"name": name, "laws": len(found), "broken": broken}))
+    else:
+        for law, faults in found.items():
+            print(f"{'broken' if faults else 'holds '}  {law}" + "".join(f"\n          {fault}" for fault in faults))
+    if broken:
+        raise typer.Exit(BROKEN)
+
+
+def export(
+    name: RunName,
+    form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "jsonl",
+    out: Annotated[Path, typer.Option("--out", help="File to write")] = Path("dataset.jsonl"),
+) -> None:
+    """Write the data set of a run in a trainer's own format."""
+    with existing_engine().connect() as connection:
+        count = write(rows_of(connection, find_run(connection, name)), form, out)
+    say(f"{count} examples in {out}")
+
+
+def pause(name: RunName) -> None:
+    """Stop asking for more, on all machines. Calls in flight are finished and kept."""
+    _steer(name, "paused", reason="paused")
+
+
+def resume(name: RunName) -> None:
+    """Go on with a paused run."""
+    _steer(name, "running", reason=None)
+
+
+def cancel(name: RunName) -> None:
+    """End a run for good. What it has grown stays."""
+    _steer(name, "cancelled", reason="cancelled")
+
+
+def _steer(name: str, wanted: str, *, reason: str | None) -> None:
+    with existing_engine().begin() as connection:
+        run = find_run(connection, name)
+        if run.status in ENDED:
+            raise ConfigError(f"run {name!r} has ended ({run.status})")
+        if wanted == "running":
+            tasks.forgive(connection, run.id)
+        runs.set_status(connection, run.id, wanted, reason=reason)
+    say(f"run {name} is {wanted}")

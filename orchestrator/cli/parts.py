@@ -1,0 +1,122 @@
+"""The parts, one command each: the local stack, a worker, an orchestrator, migrations, checks."""
+
+import logging
+import os
+import signal
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import structlog
+import typer
+
+from db.engine import check_reachable as check_database
+from db.engine import open_engine
+from db.environment import broker_url, database_url
+from db.migrate import check_current
+from db.migrate import migrate as migrate_database
+from orchestrator import places, stack
+from orchestrator.cli.exits import BROKEN
+from orchestrator.cli.say import say
+from orchestrator.hints import Hints, check_broker
+from workers.contracts import Kind
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML)")]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (up, down, doctor, calibrate, worker, orchestrator, migrate):
+        app.command()(command)
+
+
+def up(config_file: ConfigFile = None) -> None:
+    """Start the local stack, or what is missing of it: PostgreSQL, Valkey, the model, orchestrator and workers."""
+    found = places.find_places(config_file, say)
+    places.open_places(found)
+    if found.local_programs:
+        places.ensure_programs(found, say)
+    say("up; stop it with `instructree down`")
+
+
+def down() -> None:
+    """Stop everything that the local stack started. Data and logs stay."""
+    stopped = stack.down(say=say)
+    say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def migrate() -> None:
+    """Bring the database that INSTRUCTREE_DATABASE_URL names to this program's schema."""
+    engine = open_engine(database_url())
+    check_database(engine)
+    before, after = migrate_database(engine)
+    say(f"schema {after}" + (" already" if before == after else f", was {before or 'empty'}"))
+
+
+def worker(
+    queues: Annotated[str, typer.Option("--queues", help="Kinds of task to take")] = ",".join(Kind),
+    slots: Annotated[int, typer.Option("--slots", min=1, max=1024, help="Tasks at once")] = 16,
+    health: Annotated[bool, typer.Option("--health", help="Only say whether a worker of this host is alive")] = False,
+) -> None:
+    """Take tasks until told to stop (SIGTERM finishes what is in hand)."""
+    from workers import app
+
+    names = app.queue_names(queues)
+    engine = open_engine(database_url())
+    check_database(engine)
+    check_current(engine)
+    if health:
+        raise typer.Exit(0 if app.is_alive(engine) else BROKEN)
+    check_broker(broker_url())
+    engine.dispose()
+    log_to_stderr()
+    app.serve(names, slots)
+
+
+def orchestrator() -> None:
+    """Drive runs until told to stop."""
+    from orchestrator.service import Orchestrator
+
+    engine = open_engine(database_url())
+    check_database(engine)
+    check_current(engine)
+    check_broker(broker_url())
+    log_to_stderr()
+    stop = Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    hints = Hints(broker_url())
+    Orchestrator(engine, hints).serve(stop)
+    hints.close()
+
+
+def log_to_stderr() -> None:
+    """One event a line, as logfmt, on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=os.fdopen(2, "w", buffering=1, closefd=False)),
+    )
+
+
+def calibrate(
+    config_file: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output")] = False,
+    options: Annotated[list[str] | None, typer.Option("--set", help="One option, as for run")] = None,
+) -> None:
+    """Measure how well the judge ranks instructions of known order, before anything is spent on a run."""
+    from orchestrator.cli.judge import calibrate_judge
+
+    calibrate_judge(config_file, options or [], as_json)
+
+
+def doctor(config_file: ConfigFile = None) -> None:
+    """Look at every part a run needs, and say what is wrong and how to mend it."""
+    from orchestrator.cli.health import examine
+
+    if not examine(config_file):
+        raise typer.Exit(BROKEN)

@@ -1,0 +1,149 @@
+"""`instructree run`: from seeds to data set."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from db import runs, workers
+from db.errors import ConfigError, ServiceError
+from db.records import Caps, Run
+from orchestrator import places
+from orchestrator.begin import ENDED, begin
+from orchestrator.cli.display import display, summarise
+from orchestrator.cli.exits import BUDGET, INTERRUPTED
+from orchestrator.cli.say import say
+from orchestrator.config import RunConfig, build, read_file
+from orchestrator.export import rows_of, write, write_text
+from orchestrator.seeds import Seeds, load_seeds
+from orchestrator.status import status_of
+from orchestrator.story import report_of
+from workers import doctor
+from workers.config import NUSD_PER_USD, Role
+
+_POLL_S = 0.5
+_LARGEST = 10**15
+
+SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run; a known one is continued")]
+Recipe = Annotated[str, typer.Option("--recipe", help="How to grow")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML)")]
+Options = Annotated[list[str] | None, typer.Option("--set", help="One option, such as search.iterations=5")]
+MaxUsd = Annotated[float | None, typer.Option("--max-usd", help="Stop before this much money is spent")]
+MaxCalls = Annotated[int | None, typer.Option("--max-calls", help="Stop before this many calls are paid")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Stop before this many tokens are used")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for dataset.jsonl and report.html")]
+Field = Annotated[str | None, typer.Option("--field", help="Field of the seeds that holds the instruction")]
+NoResponses = Annotated[bool, typer.Option("--no-responses", help="Leave the outputs out")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(run)
+
+
+def run(
+    seeds_file: SeedsFile,
+    name: Name = None,
+    recipe: Recipe = "idea-mcts",
+    config_file: ConfigFile = None,
+    options: Options = None,
+    max_usd: MaxUsd = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    out: Out = Path("out"),
+    field: Field = None,
+    no_responses: NoResponses = False,
+) -> None:
+    """Grow a data set from seeds, or continue a run. Writes OUT/dataset.jsonl and OUT/report.html."""
+    seeds = load_seeds(seeds_file, field)
+    caps = _caps(max_calls, max_tokens, max_usd)
+    chosen = [*(options or []), *(["harvest.responses=false"] if no_responses else [])]
+    file = read_file(config_file) if config_file else {}
+    config = build(recipe, [places.settings(config_file), file], chosen)
+    found = places.find_places(config_file, say)
+    engine = places.open_places(found)
+    config = _ready(config, found, caps)
+    begun = _begin(engine, name or None, seeds_file.stem, config, seeds, caps)
+    if begun.status not in ENDED:
+        _start_programs(engine, found, begun)
+        begun = _watch(engine, begun)
+    _conclude(engine, begun, out)
+
+
+def _caps(max_calls: int | None, max_tokens: int | None, max_usd: float | None) -> Caps:
+    for option, value in (("--max-calls", max_calls), ("--max-tokens", max_tokens), ("--max-usd", max_usd)):
+        if value is not None and not 0 < value < _LARGEST:
+            raise ConfigError(f"{option} {value}: must be above 0")
+    return Caps(calls=max_calls, tokens=max_tokens, nusd=None if max_usd is None else int(max_usd * NUSD_PER_USD))
+
+
+def _ready(config: RunConfig, found: places.Places, caps: Caps) -> RunConfig:
+    """The configuration with its models found at their endpoints, all of which answered. Nothing is spent."""
+    work = doctor.check_endpoints(config.work, found.environment())
+    if caps.nusd is not None and not work.priced:
+        unknown = sorted({work.role(role).endpoint for role in Role if not work.endpoint(role).priced})
+        raise ConfigError(
+            f"--max-usd needs prices: set endpoints.{unknown[0]}.usd_per_million_in and usd_per_million_out"
+        )
+    return config.model_copy(update={"work": work})
+
+
+def _begin(engine: Engine, name: str | None, stem: str, config: RunConfig, seeds: Seeds, caps: Caps) -> Run:
+    with engine.begin() as connection:
+        begun = begin(connection, name=name, stem=stem, config=config, seeds=seeds, caps=caps)
+    run = begun.run
+    if begun.fresh:
+        extra = f", {seeds.duplicates} duplicates left out" if seeds.duplicates else ""
+        say(f"run {run.name}: {len(seeds.seeds)} seeds{extra}, recipe {run.recipe}")
+    elif run.status in ENDED:
+        say(f"run {run.name} has ended already ({run.status}); choose another --name to run again")
+    else:
+        say(f"continuing run {run.name}")
+    return run
+
+
+def _start_programs(engine: Engine, found: places.Places, begun: Run) -> None:
+    """Orchestrator and workers on this machine, where its stack is used; elsewhere they are somebody else's."""
+    if found.local_programs:
+        places.ensure_programs(found, say)
+        return
+    with engine.connect() as connection:
+        if not workers.alive(connection):
+            say("no worker is alive: start one with `instructree worker` (and one `instructree orchestrator`)")
+
+
+def _watch(engine: Engine, begun: Run) -> Run:
+    """Shows the run until it ends or pauses. Ctrl-C pauses it, so that nothing more is asked or spent."""
+    try:
+        with display() as show:
+            while True:
+                with engine.connect() as connection:
+                    run = runs.by_id(connection, begun.id)
+                    show(status_of(connection, run))
+                if run.status != "running":
+                    return run
+                time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        with engine.begin() as connection:
+            runs.interrupt(connection, begun.id)
+        say(f"interrupted; go on with: instructree run ... --name {begun.name}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _conclude(engine: Engine, run: Run, out: Path) -> None:
+    """Writes data set and report, sums up, and ends with the exit code that fits."""
+    if run.status == "paused":
+        if run.reason and run.reason not in ("interrupted", "paused"):
+            raise ServiceError(f"run {run.name} is paused: {run.reason}. Mend it, then run the same command again")
+        say(f"run {run.name} is paused; go on with: instructree resume {run.name}")
+        raise typer.Exit(INTERRUPTED)
+    with engine.connect() as connection:
+        count = write(rows_of(connection, run), "jsonl", out / "dataset.jsonl")
+        write_text(report_of(connection, run), out / "report.html")
+        summarise(status_of(connection, run))
+    say(f"{count} examples in {out / 'dataset.jsonl'}, the story of the run in {out / 'report.html'}")
+    if run.status == "stopped":
+        say(f"stopped by its budget: {run.reason}")
+        raise typer.Exit(BUDGET)

@@ -1,0 +1,95 @@
+"""The trees in hand: core trees beside their rows, and the translation between the two."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from db.records import NodeRow, RolloutRow, TreeRow
+from orchestrator.search import Node, Origin, Rollout, Status, Tree, plant, replay
+from orchestrator.seeds import Seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growing:
+    """A tree in hand and the row it belongs to."""
+
+    row: TreeRow
+    tree: Tree
+
+
+def planted(row: TreeRow, run_seed: int) -> tuple[Growing, NodeRow]:
+    """A fresh tree for this seed, and the row of its root."""
+    tree = plant(seed=run_seed, ordinal=row.ordinal)
+    return Growing(row=row, tree=tree), node_row(row.id, tree.node(tree.root), text=Seed(**row.seed).text)
+
+
+def restored(
+    rows: Sequence[TreeRow],
+    nodes: Iterable[NodeRow],
+    rollouts: Iterable[RolloutRow],
+    in_flight: Mapping[int, set[str]],
+    run_seed: int,
+) -> list[Growing]:
+    """Trees as they stood: from their rows, and the keys that outstanding tasks are about."""
+    nodes_of: dict[int, list[Node]] = {row.id: [] for row in rows}
+    rollouts_of: dict[int, list[Rollout]] = {row.id: [] for row in rows}
+    for node in nodes:
+        nodes_of[node.tree_id].append(core_node(node))
+    for rollout in rollouts:
+        rollouts_of[rollout.tree_id].append(core_rollout(rollout))
+    return [
+        Growing(
+            row=row,
+            tree=replay(
+                seed=run_seed,
+                nodes=nodes_of[row.id],
+                rollouts=rollouts_of[row.id],
+                in_flight=in_flight.get(row.id, ()),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def node_row(tree_id: int, node: Node, *, text: str | None = None) -> NodeRow:
+    return NodeRow(
+        tree_id=tree_id,
+        key=node.key,
+        parent_key=node.parent,
+        ordinal=node.ordinal,
+        depth=node.depth,
+        operator=node.operator,
+        origin=node.origin.value,
+        iteration=node.iteration,
+        status=node.status.value,
+        text=text,
+        visits=node.visits,
+        value_sum=node.value_sum,
+    )
+
+
+def core_node(row: NodeRow) -> Node:
+    return Node(
+        key=row.key,
+        parent=row.parent_key,
+        ordinal=row.ordinal,
+        depth=row.depth,
+        operator=row.operator,
+        origin=Origin(row.origin),
+        iteration=row.iteration,
+        status=Status(row.status),
+        reward=row.reward,
+    )
+
+
+def rollout_row(tree_id: int, rollout: Rollout) -> RolloutRow:
+    return RolloutRow(
+        tree_id=tree_id,
+        ordinal=rollout.ordinal,
+        leaf_key=rollout.leaf,
+        reward=rollout.reward,
+        terminal=rollout.terminal,
+    )
+
+
+def core_rollout(row: RolloutRow) -> Rollout:
+    return Rollout(ordinal=row.ordinal, leaf=row.leaf_key, reward=row.reward, terminal=row.terminal)

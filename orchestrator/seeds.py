@@ -1,0 +1,185 @@
+"""Seeds: read from the user's file, checked row by row, each kept once."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db.errors import InputError
+
+FIELDS = ("instruction", "prompt", "question", "query", "messages", "conversations", "text")
+LONGEST = 8000
+
+# A row of the file: where it stands (for messages to the user), and what it holds.
+Row = tuple[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """One seed. `input` is the material it works on; the tree grows from both together, as Evol-Instruct does."""
+
+    instruction: str
+    input: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+    def row(self) -> dict[str, str]:
+        return {"instruction": self.instruction, "input": self.input}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    seeds: tuple[Seed, ...]
+    duplicates: int
+
+
+def load_seeds(path: Path, field: str | None = None) -> Seeds:
+    """The seeds of a `.jsonl`, `.json`, `.csv`, `.txt` or `.parquet` file.
+
+    Raises:
+        InputError: the file or one of its rows cannot be used; the message names the place and the cure.
+    """
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(sorted(_READERS))}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        rows = list(read(path))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if not rows:
+        raise InputError(f"{path}: no seeds in it; give at least one instruction")
+    return _unique(_seed(f"{path}, {place}", value, field) for place, value in rows)
+
+
+def _unique(seeds: Iterable[Seed]) -> Seeds:
+    kept: dict[str, Seed] = {}
+    count = 0
+    for seed in seeds:
+        count += 1
+        kept.setdefault(" ".join(seed.text.split()).casefold(), seed)
+    return Seeds(seeds=tuple(kept.values()), duplicates=count - len(kept))
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    yield f"line {number}", json.loads(line)
+                except ValueError as error:
+                    raise InputError(f"{path}, line {number}: not JSON ({_cause(error)})") from None
+
+
+def _cause(error: ValueError) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "number too long"
+
+
+def _read_json(path: Path) -> Iterator[Row]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+        raise InputError(f"{path}: not JSON ({_cause(error)})") from None
+    if not isinstance(data, list):
+        raise InputError(f"{path}: expected a list of seeds, found {type(data).__name__}")
+    return ((f"item {i}", value) for i, value in enumerate(data, 1))
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        try:
+            for row in reader:
+                yield f"line {reader.line_num}", row
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def _read_txt(path: Path) -> Iterator[Row]:
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    return ((f"line {i}", line) for i, line in enumerate(lines, 1) if line.strip())
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ImportError:
+        raise InputError(f"{path}: reading Parquet needs pip install 'instructree[export]'") from None
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except ArrowInvalid:
+        raise InputError(f"{path}: not a Parquet file") from None
+    return ((f"row {i}", row) for i, row in enumerate(rows, 1))
+
+
+_READERS = {
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".txt": _read_txt,
+    ".parquet": _read_parquet,
+}
+
+
+def _seed(place: str, value: Any, field: str | None) -> Seed:
+    if isinstance(value, str):
+        return Seed(instruction=_checked(place, value))
+    if not isinstance(value, dict):
+        raise InputError(f"{place}: expected an object or a text, found {type(value).__name__}")
+    name = field or next((name for name in FIELDS if value.get(name)), None)
+    if name is None or name not in value:
+        missing = f"no field {field!r}" if field else f"no instruction (looked for {', '.join(FIELDS)})"
+        raise InputError(f"{place}: {missing}; name the field with --field")
+    instruction, extra = _instruction(place, value[name]), value.get("input") or _only_input(value)
+    seed = Seed(instruction=_checked(place, instruction), input=_checked_input(place, extra))
+    _checked(place, seed.text)
+    return seed
+
+
+def _instruction(place: str, value: Any) -> str:
+    """A text, or the first user turn of a list of messages."""
+    if isinstance(value, str):
+        return value
+    for message in value if isinstance(value, list) else []:
+        if isinstance(message, dict) and message.get("role", message.get("from")) in ("user", "human"):
+            content = message.get("content", message.get("value"))
+            if isinstance(content, str):
+                return content
+    raise InputError(f"{place}: the instruction is neither a text nor messages with a user turn")
+
+
+def _only_input(value: dict[str, Any]) -> Any:
+    """Self-Instruct seeds keep their input in `instances`."""
+    instances = value.get("instances")
+    first = instances[0] if isinstance(instances, list) and instances else None
+    return first.get("input") if isinstance(first, dict) else None
+
+
+def _checked_input(place: str, value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{place}: its input is not a text")
+    return _checked(place, value)
+
+
+def _checked(place: str, text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise InputError(f"{place}: the instruction is empty")
+    if len(text) > LONGEST:
+        raise InputError(f"{place}: {len(text)} characters; an instruction may have {LONGEST}")
+    if "\x00" in text:
+        raise InputError(f"{place}: holds a NUL byte; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{place}: holds a lone surrogate; it is not valid text")
+    return text

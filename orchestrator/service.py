@@ -1,0 +1,82 @@
+"""The orchestrator process: adopts runs and drives them until it is told to stop."""
+
+import os
+import socket
+import time
+from threading import Event
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from db import runs
+from db.errors import StaleLease
+from orchestrator.driver import OWNER_LEASE_S, Driver
+from orchestrator.hints import Hints
+
+log = structlog.get_logger()
+
+IDLE_S = 0.1
+SWEEP_S = 5.0
+
+
+class Orchestrator:
+    """Any number of these may run; each run has one owner at a time, and a dead owner's runs are adopted by others."""
+
+    def __init__(self, engine: Engine, hints: Hints) -> None:
+        self._engine = engine
+        self._hints = hints
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._drivers: dict[int, Driver] = {}
+        self._swept = 0.0
+
+    def serve(self, stop: Event) -> None:
+        """Works until `stop` is set. A database that is away is waited for."""
+        while not stop.is_set():
+            try:
+                moved = self.round()
+            except OperationalError as error:
+                log.warning("database_away", cause=str(error.orig).strip().splitlines()[:1])
+                stop.wait(1.0)
+                continue
+            if not moved:
+                stop.wait(IDLE_S)
+        for driver in self._drivers.values():
+            driver.let_go()
+
+    def round(self) -> bool:
+        """One tick of every run in hand, after adopting what is free. Returns whether anything moved."""
+        sweeping = time.monotonic() - self._swept >= SWEEP_S
+        if sweeping:
+            self._swept = time.monotonic()
+        if sweeping or not self._drivers:
+            self._adopt()
+        moved = False
+        for run_id in list(self._drivers):
+            moved |= self._drive(run_id, sweeping)
+        return moved
+
+    def _adopt(self) -> None:
+        while True:
+            with self._engine.begin() as connection:
+                run = runs.adopt(connection, owner=self._name, lease_s=OWNER_LEASE_S)
+            if run is None:
+                return
+            log.info("run_adopted", run=run.name, token=run.owner_token)
+            self._drivers[run.id] = Driver(self._engine, run)
+
+    def _drive(self, run_id: int, sweeping: bool) -> bool:
+        driver = self._drivers[run_id]
+        try:
+            moved, hints = driver.tick()
+            if sweeping and not driver.over:
+                hints += driver.sweep()
+        except StaleLease:
+            log.warning("run_lost", run=driver.run.name)
+            del self._drivers[run_id]
+            return False
+        if driver.over:
+            driver.let_go()
+            del self._drivers[run_id]
+        self._hints.send(hints)
+        return moved

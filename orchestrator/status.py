@@ -1,0 +1,98 @@
+"""The state of a run as one object: what `status --json` prints, and what every display is drawn from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db import views, workers
+from db.records import Run
+from workers.config import NUSD_PER_USD
+
+RATE_WINDOW_S = 60.0
+_DIMENSIONS = ("quality", "diversity", "complexity", "reward")
+
+
+def status_of(connection: Connection, run: Run) -> dict[str, Any]:
+    """Counts, rates, spend and reasons, each counted from the rows."""
+    nodes = views.node_counts(connection, run.id)
+    trees = views.tree_counts(connection, run.id)
+    examples = views.example_counts(connection, run.id)
+    spend = views.call_sums(connection, run.id)
+    harvest = views.harvest_means(connection, run.id)
+    rates = views.rates(connection, run.id, RATE_WINDOW_S)
+    done = sum(trees.get(name, 0) for name in ("grown", "cut"))
+    elapsed = views.elapsed_s(connection, run.id)
+    return {
+        "name": run.name,
+        "recipe": run.recipe,
+        "status": run.status,
+        "phase": run.phase,
+        "reason": run.reason,
+        "seeds": sum(trees.values()),
+        "seeds_duplicate": run.seeds_duplicate,
+        "trees_done": done,
+        "trees_open": trees.get("growing", 0),
+        "nodes": sum(nodes.values()),
+        "nodes_scored": nodes.get("scored", 0),
+        "nodes_unscored": nodes.get("unscored", 0),
+        "nodes_rejected": nodes.get("rejected", 0),
+        "nodes_failed": nodes.get("failed", 0),
+        "examples": examples.get("accepted", 0),
+        "examples_pending": examples.get("pending", 0),
+        "examples_rejected": examples.get("rejected", 0),
+        "examples_failed": examples.get("failed", 0),
+        "calls": spend["calls"],
+        "calls_replayed": run.calls_replayed,
+        "tokens_in": spend["tokens_in"],
+        "tokens_out": spend["tokens_out"],
+        "usd": None if spend["nusd"] is None else spend["nusd"] / NUSD_PER_USD,
+        "caps": {
+            "calls": run.caps.calls,
+            "tokens": run.caps.tokens,
+            "usd": None if run.caps.nusd is None else run.caps.nusd / NUSD_PER_USD,
+        },
+        "reserved": {"calls": run.reserved.calls, "tokens": run.reserved.tokens},
+        "failures": dict(views.reasons(connection, run.id)),
+        "failed_tasks": dict(views.failed_tasks(connection, run.id)),
+        "mean_seed": _means(views.seed_means(connection, run.id)),
+        "mean_evolved": _means(views.evolved_means(connection, run.id)),
+        "mean_harvest": _means(harvest),
+        "queues": {kind: dict(queue) for kind, queue in views.queues(connection, run.id).items()},
+        "workers": [
+            {"id": w.id, "host": w.host, "pid": w.pid, "slots": w.slots, "busy": w.busy, "tasks_done": w.tasks_done}
+            for w in workers.alive(connection)
+        ],
+        "rate": {name: round(value, 3) for name, value in rates.items()},
+        "elapsed_s": round(elapsed, 1),
+        "eta_s": _eta(run, trees, examples, nodes, elapsed, rates["nodes_per_s"]),
+    }
+
+
+def _means(row: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if (value := row[name]) is None else round(float(value), 4) for name in _DIMENSIONS}
+
+
+def _eta(
+    run: Run,
+    trees: Mapping[str, int],
+    examples: Mapping[str, int],
+    nodes: Mapping[str, int],
+    elapsed_s: float,
+    recent_nodes_per_s: float,
+) -> dict[str, float | None]:
+    """Seconds to the end of growing, between what the whole run and what the last minute would make of it.
+
+    None while nothing is known, zero when nothing is left to grow.
+    """
+    if run.phase != "growing" or run.status not in ("running", "paused"):
+        return {"low": 0.0, "high": 0.0} if not examples.get("pending") else {"low": None, "high": None}
+    done, open_, waiting = (trees.get(name, 0) for name in ("grown", "growing", "waiting"))
+    total = sum(nodes.values())
+    if not done or recent_nodes_per_s <= 0:
+        return {"low": None, "high": None}
+    # Open trees count as half grown: their nodes are in `total` already.
+    per_tree = total / (done + open_ / 2)
+    left = per_tree * (waiting + open_ / 2)
+    estimates = sorted((left / recent_nodes_per_s, left * elapsed_s / total))
+    return {"low": round(0.9 * estimates[0], 1), "high": round(1.1 * estimates[1], 1)}

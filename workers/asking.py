@@ -1,0 +1,43 @@
+"""The seam between a task body and the models: it asks a role something and gets an answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.config import Role
+from workers.contracts import Reason
+from workers.prompting import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model said. `outcome` is ok, cut, empty, refused or filtered; `call` is its key in the ledger."""
+
+    text: str
+    outcome: str
+    call: str
+    replayed: bool
+    first_token: Mapping[str, float] | None = None
+
+    @property
+    def fault(self) -> Reason | None:
+        """Why this answer is no good as it stands."""
+        return _FAULTS.get(self.outcome)
+
+
+_FAULTS = {
+    "cut": Reason.CUT_OFF,
+    "empty": Reason.EMPTY,
+    "refused": Reason.REFUSAL,
+    "filtered": Reason.CONTENT_FILTER,
+}
+
+
+class Ask(Protocol):
+    """Asks the endpoint of a role. `sample` tells apart several answers wanted for one prompt.
+
+    Raises:
+        ModelError: no answer was to be had.
+    """
+
+    async def __call__(self, role: Role, prompt: Prompt, *, sample: int = 0) -> Answer: ...

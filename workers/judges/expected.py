@@ -1,0 +1,63 @@
+"""The expected-score judge, for base and scorer models: the mean of the score tokens under their probabilities.
+
+As DEITA's scorers do (papers.md, 3.5): the next token after the prompt is a grade from 1 to 6, and the score is the
+expectation over the six. One call a candidate and dimension, one token long.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workers.asking import Ask
+from workers.config import Role, Style
+from workers.judges.score import Candidate, Scores
+from workers.prompting import Prompt, demonstrations, render
+
+GRADES = range(1, 7)
+# Below this share of the probability the model was not about to grade at all, so nothing is known.
+_LEAST_MASS = 0.2
+_LOGPROBS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    dimensions: tuple[str, ...]
+
+    async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
+        scored = await asyncio.gather(*(self._one(candidate, ask) for candidate in candidates))
+        return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
+
+    async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
+        prompts = [score_prompt(name, candidate.text) for name in self.dimensions]
+        answers = await asyncio.gather(*(ask(Role.JUDGE, prompt) for prompt in prompts))
+        means = {
+            name: expectation(answer.first_token or {}) for name, answer in zip(self.dimensions, answers, strict=True)
+        }
+        return Scores(
+            values={name: mean for name, mean in means.items() if mean is not None},
+            calls=tuple(answer.call for answer in answers),
+            replayed=sum(answer.replayed for answer in answers),
+        )
+
+
+def score_prompt(dimension: str, instruction: str) -> Prompt:
+    """Few-shot prompt whose next token is the grade. The demonstrations are the same for every candidate."""
+    text = render(
+        "completion/score.j2",
+        dimension=dimension,
+        demos=demonstrations("score")[dimension],
+        instruction=" ".join(instruction.split()),
+    )
+    return Prompt(text=text, style=Style.COMPLETION, logprobs=_LOGPROBS, max_tokens=1)
+
+
+def expectation(logprobs: Mapping[str, float]) -> float | None:
+    """The mean grade under these token log-probabilities; None when grades were not what the model expected."""
+    mass = dict.fromkeys(GRADES, 0.0)
+    for token, logprob in logprobs.items():
+        grade = token.strip()
+        if grade.isdigit() and int(grade) in mass:
+            mass[int(grade)] += math.exp(logprob)
+    total = sum(mass.values())
+    return sum(grade * share for grade, share in mass.items()) / total if total >= _LEAST_MASS else None

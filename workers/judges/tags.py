@@ -1,0 +1,78 @@
+"""The tag counter: diversity of an instruction is the number of distinct intents it shows (papers.md, 1.4 and 3.6)."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from workers.asking import Ask
+from workers.config import Role, Style
+from workers.judges.rubric import items, lettered, list_schema, shared
+from workers.judges.score import Candidate, Scores
+from workers.prompting import Prompt, demonstrations, draw, render
+
+_LONGEST = 40
+_NOT_A_LETTER = re.compile(r"[^\w+#.& -]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    style: Style
+    most: int
+    reasks: int
+    shown: int
+    dimensions: tuple[str, ...] = ("diversity",)
+
+    async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
+        if self.style is Style.CHAT:
+            return await self._together(candidates, ask)
+        scored = await asyncio.gather(*(self._one(candidate, ask) for candidate in candidates))
+        return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
+
+    async def _together(self, candidates: Sequence[Candidate], ask: Ask) -> Mapping[str, Scores]:
+        prompt = Prompt(
+            text=render("chat/tags.j2", candidates=lettered(candidates)),
+            style=Style.CHAT,
+            schema_name="tags",
+            schema=list_schema("tags", candidates, {"tags": {"type": "array", "items": {"type": "string"}}}),
+        )
+        found: dict[str, tuple[str, ...]] = {}
+        calls: list[str] = []
+        replayed = 0
+        for sample in range(1 + self.reasks):
+            answer = await ask(Role.JUDGE, prompt, sample=sample)
+            calls.append(answer.call)
+            replayed += answer.replayed
+            found = self._read(answer.text, candidates)
+            if len(found) == len(candidates):
+                break
+        values = {key: {"diversity": float(len(tags))} for key, tags in found.items()}
+        return shared(candidates, values, found, tuple(calls), replayed)
+
+    def _read(self, text: str, candidates: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
+        listed = {key: item.get("tags") for key, item in items(text, "tags", candidates).items()}
+        found = {key: normalise(map(str, tags), self.most) for key, tags in listed.items() if isinstance(tags, list)}
+        return {key: tags for key, tags in found.items() if tags}
+
+    async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
+        text = render(
+            "completion/tags.j2",
+            demos=draw(demonstrations("tags"), self.shown, "tags"),
+            instruction=" ".join(candidate.text.split()),
+        )
+        answer = await ask(Role.JUDGE, Prompt(text=text, style=Style.COMPLETION, stop=("\n",), max_tokens=40))
+        tags = normalise(answer.text.split(","), self.most)
+        values = {"diversity": float(len(tags))} if tags else {}
+        return Scores(values=values, tags=tags, calls=(answer.call,), replayed=int(answer.replayed))
+
+
+def normalise(raw: Iterable[str], most: int) -> tuple[str, ...]:
+    """Distinct tags, lower case, singular by the plainest rule, at most `most` of them."""
+    tags: dict[str, None] = {}
+    for item in raw:
+        tag = " ".join(_NOT_A_LETTER.sub(" ", item).lower().split())
+        if tag.endswith("s") and len(tag) > 4 and not tag.endswith("ss"):
+            tag = tag[:-1]
+        if 2 <= len(tag) <= _LONGEST:
+            tags.setdefault(tag)
+    return tuple(tags)[:most]

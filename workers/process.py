@@ -1,0 +1,137 @@
+"""A worker process: its engine, its event loop, its ledger and gateway, its leases, and its sign of life.
+
+It is built whole before the first task is taken. (Two threads that built it on demand once lost two tasks to the race.)
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from threading import Event, Lock, Thread
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from db import tasks, workers
+from db.records import Lease
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+LEASE_S = 30.0
+BEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this worker is, in the register and in its leases."""
+
+    id: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    slots: int
+
+    @classmethod
+    def of_this_process(cls, queues: tuple[str, ...], slots: int) -> "Identity":
+        host, pid = socket.gethostname(), os.getpid()
+        return cls(id=f"{host}:{pid}:{os.urandom(3).hex()}", host=host, pid=pid, queues=queues, slots=slots)
+
+
+class Loop:
+    """An event loop in a thread of its own, on which all model calls of this process wait."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="models", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine there and waits for it here."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+
+
+@dataclass(slots=True)
+class Held:
+    """The leases this process works under, and how many tasks it has done."""
+
+    _lock: Lock = field(default_factory=Lock)
+    _tokens: dict[int, int] = field(default_factory=dict)
+    done: int = 0
+
+    def add(self, lease: Lease) -> None:
+        with self._lock:
+            self._tokens[lease.task_id] = lease.token
+
+    def remove(self, lease: Lease) -> None:
+        with self._lock:
+            self._tokens.pop(lease.task_id, None)
+            self.done += 1
+
+    def tokens(self) -> list[tuple[int, int]]:
+        with self._lock:
+            return list(self._tokens.items())
+
+
+class Heart:
+    """Beats: extends the leases held, and shows in the register that this worker lives."""
+
+    def __init__(self, engine: Engine, identity: Identity, held: Held) -> None:
+        self._engine = engine
+        self._identity = identity
+        self._held = held
+        self._stop = Event()
+        self._thread = Thread(target=self._beat_on, name="heart", daemon=True)
+
+    def start(self) -> None:
+        mine = self._identity
+        with self._engine.begin() as connection:
+            row = workers.WorkerRow(
+                id=mine.id,
+                host=mine.host,
+                pid=mine.pid,
+                version=version("instructree"),
+                queues=mine.queues,
+                slots=mine.slots,
+                busy=0,
+                tasks_done=0,
+                silent_s=0,
+            )
+            workers.register(connection, row)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=BEAT_S)
+        try:
+            with self._engine.begin() as connection:
+                workers.leave(connection, self._identity.id)
+        except OperationalError:
+            log.warning("database_away", while_="leaving")
+
+    def _beat_on(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                self.beat()
+            except OperationalError as error:
+                log.warning("database_away", cause=str(error.orig).strip().splitlines()[:1])
+
+    def beat(self) -> None:
+        tokens = self._held.tokens()
+        with self._engine.begin() as connection:
+            kept = tasks.beat(connection, tokens, lease_s=LEASE_S)
+            workers.beat(connection, self._identity.id, busy=len(tokens), tasks_done=self._held.done)
+        for task_id, _ in tokens:
+            if task_id not in kept:
+                log.warning("lease_lost", task=task_id)

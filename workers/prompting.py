@@ -1,0 +1,79 @@
+"""Prompts: templates and demonstrations from `workers/prompts/`, rendered for the style that an endpoint speaks.
+
+Demonstrations are drawn by a hash of what the prompt is for, so they vary from call to call and are the same again when
+a call is repeated. What was shown is returned with the prompt: a small model likes to copy it, and a guard must know.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import FunctionLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from workers.config import Style
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A rendered prompt. `shown` are the texts of its demonstrations."""
+
+    text: str
+    style: Style
+    system: str | None = None
+    stop: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    schema_name: str | None = None
+    schema: dict[str, Any] | None = None
+    logprobs: int = 0
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One way to evolve an instruction (the paper's action): see papers.md, 1.3."""
+
+    name: str
+    intent: str
+    method: str
+    heading: str
+
+
+def _read(path: str) -> str:
+    return files("workers.prompts").joinpath(path).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(
+        loader=FunctionLoader(_read), undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False
+    )
+
+
+@cache
+def operators() -> dict[str, Operator]:
+    """The twelve general operators by name."""
+    return {item["name"]: Operator(**item) for item in json.loads(_read("operators.json"))}
+
+
+@cache
+def demonstrations(name: str) -> Any:
+    return json.loads(_read(f"demos/{name}.json"))
+
+
+def _order(item: int, place: tuple[object, ...]) -> bytes:
+    return blake2b("\x1f".join(map(str, (*place, item))).encode(), digest_size=8).digest()
+
+
+def draw(items: list[Any], count: int, *place: object) -> list[Any]:
+    """`count` of these items in an order that depends on `place` alone."""
+    order = sorted(range(len(items)), key=lambda i: _order(i, place))
+    return [items[i] for i in order[:count]]
+
+
+def render(template: str, **values: object) -> str:
+    """One template with its values; a missing value raises, and nothing in a value is ever treated as a template."""
+    return _environment().get_template(template).render(**values)

@@ -1,0 +1,136 @@
+"""One task from claim to result. No transaction is open while a model is asked."""
+
+import random
+from collections.abc import Coroutine
+from functools import lru_cache, partial
+from typing import Any
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy import Connection, Engine
+
+from db import nodes, runs, tasks
+from db.errors import InstructreeError, StaleLease
+from db.records import Lease
+from workers.asking import Answer, Ask
+from workers.bodies.evaluate import EvaluateTexts, evaluate
+from workers.bodies.expand import ExpandTexts, expand
+from workers.bodies.respond import respond
+from workers.config import Role, WorkSettings
+from workers.contracts import EvaluatePayload, ExpandPayload, Payload, payload_of
+from workers.guards import BRAND_NEW
+from workers.llm.errors import EndpointBroken, RetryLater
+from workers.llm.gateway import Gateway
+from workers.process import LEASE_S, Held, Identity, Loop
+from workers.prompting import Prompt
+
+log = structlog.get_logger()
+
+MAX_ATTEMPTS = 5
+_LONGEST_WAIT_S = 60.0
+
+
+class Runner:
+    """Carries out tasks by id. Safe to call from many threads."""
+
+    def __init__(self, engine: Engine, loop: Loop, gateway: Gateway, identity: Identity, held: Held) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._gateway = gateway
+        self._identity = identity
+        self._held = held
+        self._settings = lru_cache(maxsize=64)(self._load_settings)
+
+    def run(self, task_id: int) -> None:
+        """Claims the task, carries it out, writes its result. A hint that finds nothing to claim is no error."""
+        with self._engine.begin() as connection:
+            lease = tasks.claim(
+                connection, task_id, worker=self._identity.id, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS
+            )
+        if lease is None:
+            return
+        self._held.add(lease)
+        try:
+            self._work(lease)
+        except StaleLease as error:
+            log.warning("stale", task=lease.task_id, cause=str(error))
+        finally:
+            self._held.remove(lease)
+
+    def _work(self, lease: Lease) -> None:
+        try:
+            result = self._loop.run(self._body(lease))
+        except InstructreeError as error:
+            self._give_up(lease, error)
+        except Exception as error:
+            log.exception("task_crashed", task=lease.task_id, kind=lease.kind)
+            self._retry(lease, f"{type(error).__name__}: {error}")
+        else:
+            with self._engine.begin() as connection:
+                tasks.finish(connection, lease, result.model_dump(mode="json"))
+
+    def _body(self, lease: Lease) -> Coroutine[Any, Any, BaseModel]:
+        """The coroutine that does the work, with every text it needs already read."""
+        payload = payload_of.validate_python(lease.payload)
+        settings = self._settings(lease.run_id)
+        ask: Ask = partial(_ask, self._gateway, settings, lease)
+        with self._engine.connect() as connection:
+            if isinstance(payload, ExpandPayload):
+                return expand(payload, expand_texts(connection, payload), settings, ask)
+            if isinstance(payload, EvaluatePayload):
+                return evaluate(payload, evaluate_texts(connection, payload), settings, ask)
+            text = nodes.texts(connection, payload.tree_id, [payload.node])[payload.node]
+            return respond(payload, text, settings, ask)
+
+    def _load_settings(self, run_id: int) -> WorkSettings:
+        with self._engine.connect() as connection:
+            return WorkSettings.model_validate(runs.by_id(connection, run_id).config["work"])
+
+    def _give_up(self, lease: Lease, error: InstructreeError) -> None:
+        """Back to the queue when the world was at fault, failed when this task can never be carried out."""
+        message = f"{_family(error)}: {error}"
+        with self._engine.begin() as connection:
+            if isinstance(error, RetryLater | EndpointBroken):
+                wait = getattr(error, "retry_after_s", None) or _backoff(lease.attempts)
+                tasks.give_back(connection, lease, error=message, delay_s=min(wait, _LONGEST_WAIT_S))
+            else:
+                tasks.fail(connection, lease, error=message)
+        log.warning("task_given_up", task=lease.task_id, cause=message)
+
+    def _retry(self, lease: Lease, message: str) -> None:
+        delay = _backoff(lease.attempts)
+        with self._engine.begin() as connection:
+            tasks.retry(connection, lease, error=message, delay_s=delay, max_attempts=MAX_ATTEMPTS)
+
+
+def _family(error: InstructreeError) -> str:
+    return EndpointBroken.__name__ if isinstance(error, EndpointBroken) else type(error).__name__
+
+
+def _backoff(attempts: int) -> float:
+    """Full jitter: anything up to a bound that doubles with each attempt, in seconds."""
+    return random.uniform(0.5, min(_LONGEST_WAIT_S, 2.0**attempts))
+
+
+def expand_texts(connection: Connection, payload: Payload) -> ExpandTexts:
+    """The parent's text, and its topic: the seed's, or that of the nearest brand-new instruction above it."""
+    assert isinstance(payload, ExpandPayload)
+    lineage = nodes.lineage(connection, payload.tree_id, payload.parent)
+    anchor = lineage[0][1]
+    for operator, text in lineage:
+        anchor = text if operator == BRAND_NEW else anchor
+    return ExpandTexts(parent=lineage[-1][1], anchor=anchor)
+
+
+def evaluate_texts(connection: Connection, payload: EvaluatePayload) -> EvaluateTexts:
+    wanted = [*payload.nodes, *([payload.parent] if payload.parent else [])]
+    found = nodes.texts(connection, payload.tree_id, wanted)
+    return EvaluateTexts(
+        nodes={key: found[key] for key in payload.nodes}, parent=found.get(payload.parent) if payload.parent else None
+    )
+
+
+async def _ask(
+    gateway: Gateway, settings: WorkSettings, lease: Lease, role: Role, prompt: Prompt, *, sample: int = 0
+) -> Answer:
+    raise RuntimeError

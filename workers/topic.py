@@ -1,0 +1,67 @@
+"""How near two texts are in topic: a cosine of embeddings, by the embedder that the run names."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.errors import ServiceError
+from workers.text import words
+
+Vector = NDArray[np.float32]
+Embedder = Callable[[str], Vector]
+
+_LEXICAL_SIZE = 4096
+_loading = Lock()
+
+
+def similarity(embedder: str, a: str, b: str) -> float:
+    """Cosine of the two texts, about 0 for unrelated ones.
+
+    Raises:
+        ServiceError: the run names an embedder that this machine does not have.
+    """
+    embed = _embedder(embedder)
+    return float(embed(a) @ embed(b))
+
+
+def _embedder(name: str) -> Embedder:
+    # Two threads loading the weights together would double the memory for nothing.
+    with _loading:
+        return _wordllama() if name == "wordllama" else lexical
+
+
+@cache
+def _wordllama() -> Embedder:
+    try:
+        import wordllama
+    except ImportError:
+        raise ServiceError(
+            "this run embeds with wordllama, which is not installed here: pip install 'instructree[local]'"
+        ) from None
+    folder = Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+
+    def embed(text: str) -> Vector:
+        return _unit(np.asarray(model.embed([text])[0], dtype=np.float32))
+
+    return embed
+
+
+def lexical(text: str) -> Vector:
+    """Without an embedding model: letter trigrams of the longer words, hashed."""
+    vector = np.zeros(_LEXICAL_SIZE, dtype=np.float32)
+    for word in words(text):
+        if len(word) > 3:
+            for i in range(len(word) - 2):
+                vector[crc32(word[i : i + 3].encode()) % _LEXICAL_SIZE] += 1
+    return _unit(vector)
+
+
+def _unit(vector: Vector) -> Vector:
+    length = float(np.linalg.norm(vector))
+    return vector / length if length else vector
