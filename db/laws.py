@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
-_LAWS: dict[str, str] = {
+LAWS: dict[str, str] = {
     "every tree has exactly one root, and every node its parent, one level deeper": """
         SELECT 'tree ' || t.ordinal FROM trees t
         WHERE t.run_id = :run AND t.status <> 'waiting'
@@ -118,7 +118,7 @@ _SHOWN = 5
 
 def recount(connection: Connection, run_id: int) -> Mapping[str, list[str]]:
     """For each law, what breaks it (at most a few examples, then their number); an empty list is a law that holds."""
-    return {law: _broken(connection, query, run_id) for law, query in _LAWS.items()}
+    return {law: _broken(connection, query, run_id) for law, query in LAWS.items()}
 
 
 def _broken(connection: Connection, query: str, run_id: int) -> list[str]:

@@ -50,9 +50,7 @@ def check_known(connection: Connection) -> str | None:
     found = current(connection)
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
-        raise ServiceError(
-            f"the database has schema {found}, which is newer than this program ({head()}): upgrade instructree"
-        )
+        raise ServiceError(f"the database has schema {found}, newer than this program's {head()}: upgrade instructree")
     return found
 
 

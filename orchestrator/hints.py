@@ -17,7 +17,9 @@ log = structlog.get_logger()
 
 def check_broker(url: str) -> None:
     """Raises ServiceError, without the password, when the broker does not answer."""
-    with Connection(url, connect_timeout=5, transport_options={"socket_connect_timeout": 5}) as connection:
+    with Connection(  # type: ignore[no-untyped-call]  # kombu ships no types
+        url, connect_timeout=5, transport_options={"socket_connect_timeout": 5}
+    ) as connection:
         try:
             connection.ensure_connection(max_retries=1, timeout=5)
         except (OperationalError, OSError) as error:

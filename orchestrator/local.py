@@ -1,17 +1,26 @@
-"""What a run uses when nothing is configured: the local stack's small model, spoken to in the way that measured best.
+"""What a run uses when nothing is configured: the local stack's small base model, asked in the way that measured best.
 
-The figures behind each number are in `docs/local-model.md`.
+Where each number comes from: `docs/local-model.md`.
 """
 
 from typing import Any
 
 from orchestrator.stack import LocalModel
 
-LOCAL_MODEL = LocalModel()
+LOCAL_MODEL = LocalModel(slots=8, context_tokens=2048)
+
+
+def _dry(multiplier: float, allowed_length: int) -> dict[str, float]:
+    """llama.cpp's penalty on repeating runs of tokens, the prompt's included: keeps a small model from copying."""
+    return {
+        "dry_multiplier": multiplier,
+        "dry_allowed_length": allowed_length,
+        "dry_penalty_last_n": 1024,
+    }
 
 
 def local_settings() -> dict[str, Any]:
-    """Options for a small base model: few-shot completion, expected scores, no price."""
+    """Options for a small base model: few-shot completion, expected scores on a fitted scale, no price."""
     return {
         "endpoints": {
             "default": {
@@ -25,10 +34,29 @@ def local_settings() -> dict[str, Any]:
             }
         },
         "roles": {
-            "evolver": {"temperature": 0.7, "max_tokens": 96, "demonstrations": 3},
-            "judge": {"temperature": 0.0, "max_tokens": 40},
-            "responder": {"temperature": 0.5, "max_tokens": 160, "demonstrations": 2},
+            "evolver": {
+                "temperature": 0.8,
+                "top_p": 0.95,
+                "max_tokens": 80,
+                "max_prompt_tokens": 2048,
+                "demonstrations": 3,
+                "extra": _dry(1.2, 2),
+            },
+            "judge": {"temperature": 0.0, "max_tokens": 32, "max_prompt_tokens": 2048, "demonstrations": 16},
+            "responder": {
+                "temperature": 0.5,
+                "top_p": 0.95,
+                "max_tokens": 160,
+                "max_prompt_tokens": 2048,
+                "demonstrations": 3,
+                "extra": _dry(0.8, 4),
+            },
         },
-        "judges": {"quality": "expected", "complexity": "expected"},
+        "judges": {
+            "quality": "expected",
+            "complexity": "expected",
+            "scale": {"quality": (-11.9, 4.85), "complexity": (-15.5, 6.05)},
+        },
+        "guards": {"topic": 0.30, "brand_new_topic": 0.10},
         "embedder": "wordllama",
     }

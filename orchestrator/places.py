@@ -72,17 +72,25 @@ def find_places(config: Path | None, say: stack.Say) -> Places:
         database_url=(found and found.database_url if needs.postgres else None) or environment.database_url(),
         redis_url=(found and found.redis_url if needs.valkey else None) or environment.broker_url(),
         local_programs=needs.postgres or needs.valkey,
-        program_env=_program_env(config, found, own_endpoint),
+        program_env=program_env(config, found, own_endpoint),
     )
 
 
-def _program_env(config: Path | None, found: stack.Stack | None, own_endpoint: bool) -> dict[str, str]:
+def program_env(config: Path | None, found: stack.Stack | None, own_endpoint: bool) -> dict[str, str]:
     """What worker processes must know. Named even when empty, so that a change of endpoint restarts them."""
     env = {name: os.environ.get(name, "") for name in _ENDPOINT_VARIABLES}
     env[CONFIG_VARIABLE] = str(config.resolve()) if config else os.environ.get(CONFIG_VARIABLE, "")
-    if not own_endpoint and found is not None:
+    if not own_endpoint and found is not None and LOCAL_MODEL.model.alias in found.model_urls:
         env |= {"OPENAI_BASE_URL": found.model_urls[LOCAL_MODEL.model.alias], "OPENAI_API_KEY": "local"}
     return env
+
+
+def model_environment(config: Path | None, say: stack.Say) -> dict[str, str]:
+    """The environment in which models are found, the local one started if it is needed; no database, no broker."""
+    own_endpoint = has_endpoint(config)
+    needs = stack.Needs(postgres=False, valkey=False, models=() if own_endpoint else (LOCAL_MODEL,))
+    found = None if own_endpoint else stack.ensure_services(needs, say=say)
+    return {**os.environ, **program_env(config, found, own_endpoint)}
 
 
 def ensure_programs(places: Places, say: stack.Say) -> None:

@@ -1,7 +1,5 @@
 """The orchestrator process: adopts runs and drives them until it is told to stop."""
 
-import os
-import socket
 import time
 from threading import Event
 
@@ -9,7 +7,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from db import runs
+from db import runs, workers
 from db.errors import StaleLease
 from orchestrator.driver import OWNER_LEASE_S, Driver
 from orchestrator.hints import Hints
@@ -26,7 +24,9 @@ class Orchestrator:
     def __init__(self, engine: Engine, hints: Hints) -> None:
         self._engine = engine
         self._hints = hints
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._identity = workers.Identity.of_this_process((workers.ORCHESTRATOR,), 0)
+        with engine.begin() as connection:
+            workers.register(connection, self._identity)
         self._drivers: dict[int, Driver] = {}
         self._swept = 0.0
 
@@ -41,14 +41,14 @@ class Orchestrator:
                 continue
             if not moved:
                 stop.wait(IDLE_S)
-        for driver in self._drivers.values():
-            driver.let_go()
+        self._leave()
 
     def round(self) -> bool:
         """One tick of every run in hand, after adopting what is free. Returns whether anything moved."""
         sweeping = time.monotonic() - self._swept >= SWEEP_S
         if sweeping:
             self._swept = time.monotonic()
+            self._beat()
         if sweeping or not self._drivers:
             self._adopt()
         moved = False
@@ -56,10 +56,20 @@ class Orchestrator:
             moved |= self._drive(run_id, sweeping)
         return moved
 
+    def _beat(self) -> None:
+        with self._engine.begin() as connection:
+            workers.beat(connection, self._identity.id, busy=len(self._drivers), tasks_done=0)
+
+    def _leave(self) -> None:
+        for driver in self._drivers.values():
+            driver.let_go()
+        with self._engine.begin() as connection:
+            workers.leave(connection, self._identity.id)
+
     def _adopt(self) -> None:
         while True:
             with self._engine.begin() as connection:
-                run = runs.adopt(connection, owner=self._name, lease_s=OWNER_LEASE_S)
+                run = runs.adopt(connection, owner=self._identity.id, lease_s=OWNER_LEASE_S)
             if run is None:
                 return
             log.info("run_adopted", run=run.name, token=run.owner_token)

@@ -4,13 +4,10 @@ Each setting's reason: queue-and-database.md, 1.2.
 """
 
 import os
-import socket
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init
-from sqlalchemy import Engine
 
-from db import workers
 from db.environment import broker_url
 from db.errors import ConfigError
 from workers.contracts import Kind
@@ -54,12 +51,12 @@ for kind in Kind:
     app.task(name=kind.value)(_carry_out)
 
 
-@setup_logging.connect
+@setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _keep_our_logging(**_: object) -> None:
     """Celery sets up no logging where somebody listens here."""
 
 
-@worker_init.connect
+@worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _open_hands(sender: object = None, **_: object) -> None:
     """Before the first message is taken, whichever way the worker was started."""
     if not _hands:
@@ -87,9 +84,3 @@ def serve(queues: tuple[str, ...], slots: int) -> None:
     finally:
         for hands in _hands:
             hands.close()
-
-
-def is_alive(engine: Engine) -> bool:
-    """Whether a worker on this host has shown a sign of life lately."""
-    with engine.connect() as connection:
-        return bool(workers.alive(connection, hosts=[socket.gethostname()]))

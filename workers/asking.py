@@ -1,12 +1,15 @@
 """The seam between a task body and the models: it asks a role something and gets an answer."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from workers.config import Role
 from workers.contracts import Reason
 from workers.prompting import Prompt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,18 @@ _FAULTS = {
     "refused": Reason.REFUSAL,
     "filtered": Reason.CONTENT_FILTER,
 }
+
+
+async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of all, side by side. One that fails is raised once the others have ended too.
+
+    They are calls being paid for: were they left behind, a second attempt would pay for them again.
+    """
+    found = await asyncio.gather(*work, return_exceptions=True)
+    for result in found:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in found if not isinstance(result, BaseException)]
 
 
 class Ask(Protocol):

@@ -1,5 +1,6 @@
 """How well a judge ranks: our own instructions of known order, scored by the judges that a run would use."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,14 @@ from importlib.resources import files
 from statistics import mean, stdev
 from time import perf_counter
 
-from workers.asking import Ask
-from workers.config import WorkSettings
+from workers.asking import Answer, Ask
+from workers.config import Role, WorkSettings
 from workers.judges import Candidate, judges_for
+from workers.llm.address import addresses
+from workers.llm.client import OpenAIClient
+from workers.llm.gateway import Gateway, call_for
+from workers.llm.ledger import MemoryLedger
+from workers.prompting import Prompt
 from workers.text import words
 
 # A rubric judge sees this many at once: as many as an expansion has children.
@@ -63,6 +69,23 @@ def items() -> list[Item]:
     lines = files("workers.judges").joinpath("calibration.jsonl").read_text(encoding="utf-8").splitlines()
     rows = (json.loads(line) for line in lines if line.strip())
     return [Item(instruction=r["instruction"], quality=r["quality"], complexity=r["complexity"]) for r in rows]
+
+
+def measure(settings: WorkSettings, environment: Mapping[str, str]) -> Calibration:
+    """Calibrates the judge of these settings at the endpoint that this environment names. Nothing is stored."""
+    return asyncio.run(_measure(settings, environment))
+
+
+async def _measure(settings: WorkSettings, environment: Mapping[str, str]) -> Calibration:
+    gateway = Gateway(OpenAIClient(addresses(environment)), MemoryLedger())
+
+    async def ask(role: Role, prompt: Prompt, *, sample: int = 0) -> Answer:
+        return await gateway.call(call_for(settings, role, prompt, sample=sample))
+
+    try:
+        return await calibrate(settings, ask)
+    finally:
+        await gateway.close()
 
 
 async def calibrate(settings: WorkSettings, ask: Ask) -> Calibration:

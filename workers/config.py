@@ -68,6 +68,8 @@ class RoleSettings(Settings):
     max_prompt_tokens: int = Field(default=4096, ge=64, le=1_000_000)
     demonstrations: int = Field(default=4, ge=0, le=16)
     penalty: float = Field(default=0.0, ge=-2, le=2)
+    # Sampling options that only this kind of server knows, such as llama.cpp's DRY; sent as they are.
+    extra: dict[str, float | int | str | bool] = {}
 
 
 class Roles(Settings):
@@ -85,15 +87,24 @@ class Judges(Settings):
     complexity: Literal["rubric", "expected"] = "rubric"
     diversity: Literal["tags"] = "tags"
     max_tags: int = Field(default=6, ge=1, le=50)
+    # Per dimension (intercept, slope) that puts an expected score on the scale of the grades 1 to 6; order stays.
+    scale: dict[Literal["quality", "complexity"], tuple[float, float]] = {}
     reasks: int = Field(default=1, ge=0, le=3)
 
 
 class Guards(Settings):
-    """The limits beyond which an evolved text is rejected. Similarities are on 0..1."""
+    """The limits beyond which an evolved text is rejected. Likenesses are on 0..1, topics are cosines.
 
-    unchanged: float = Field(default=0.92, gt=0, le=1)
+    `copied` is for what was added to the parent against what a demonstration added, `copied_whole` for whole texts.
+    The defaults of the topics are for the lexical embedder.
+    """
+
+    unchanged: float = Field(default=0.9, gt=0, le=1)
     copied: float = Field(default=0.65, gt=0, le=1)
-    topic: float = Field(default=0.15, ge=-1, le=1)
+    copied_whole: float = Field(default=0.6, gt=0, le=1)
+    topic: float = Field(default=0.1, ge=-1, le=1)
+    brand_new_topic: float = Field(default=-1.0, ge=-1, le=1)
+    min_added_words: int = Field(default=3, ge=0, le=100)
     repetitive: float = Field(default=0.3, gt=0, le=1)
     min_words: int = Field(default=4, ge=1, le=1000)
     max_words: int = Field(default=200, ge=1, le=10_000)

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CUT_OFF = "cut_off"
     WRONG_LANGUAGE = "wrong_language"
     TOO_SHORT = "too_short"
+    THIN = "thin"
     TOO_LONG = "too_long"
     EMPTY = "empty"
     REPETITIVE = "repetitive"

@@ -30,14 +30,16 @@ _CLAUSE = re.compile(r"[.!?:;,\n]+\s*|\b(?:and|then|please|to|must|should|you)\s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What an evolved text is held against: its parent, the text whose topic it must keep, and what the prompt showed.
+    """What an evolved text is held against.
 
-    `topic` gives the similarity of two texts in topic; `anchor` is None for an operator that may leave the topic.
+    `anchor` is the text whose topic it must keep, `shown` are its prompt's demonstrations as pairs of before and after,
+    `topic` gives the similarity of two texts in topic. `starts_anew`: the operator makes a brand-new text.
     """
 
     parent: str
-    anchor: str | None
-    shown: tuple[str, ...]
+    anchor: str
+    starts_anew: bool
+    shown: tuple[tuple[str, str], ...]
     topic: Callable[[str, str], float]
 
 
@@ -70,18 +72,28 @@ def _speech(text: str, setting: Setting) -> Reason | None:
 
 def _origin(text: str, setting: Setting, limits: Guards) -> Reason | None:
     """Did it come from the parent, and get away from it?"""
-    if measure.likeness(text, setting.parent) >= limits.unchanged:
+    if measure.likeness(text, setting.parent) >= limits.unchanged and not _said_more(text, setting, limits):
         return Reason.UNCHANGED
-    if any(_copies(text, shown, setting.parent, limits.copied) for shown in setting.shown):
+    if any(_copies(text, before, after, setting, limits) for before, after in setting.shown):
         return Reason.COPIED_DEMONSTRATION
-    if setting.anchor is not None and setting.topic(text, setting.anchor) < limits.topic:
+    if setting.topic(text, setting.anchor) < (limits.brand_new_topic if setting.starts_anew else limits.topic):
         return Reason.OFF_TOPIC
-    return None
+    return None if setting.starts_anew or _said_more(text, setting, limits) else Reason.THIN
 
 
-def _copies(text: str, shown: str, parent: str, limit: float) -> bool:
-    """Nearer to the demonstration than the limit, and nearer than its parent already was."""
-    return measure.likeness(text, shown) >= max(limit, measure.likeness(parent, shown) + 0.05)
+def _said_more(text: str, setting: Setting, limits: Guards) -> bool:
+    return len(measure.words(measure.addition(text, setting.parent))) >= limits.min_added_words
+
+
+def _copies(text: str, before: str, after: str, setting: Setting, limits: Guards) -> bool:
+    """Whether the text is a demonstration's, or what it adds to its parent is what the demonstration added.
+
+    Compared whole, a copied addition hides behind the parent's own words (measured: `docs/local-model.md`).
+    """
+    if max(measure.likeness(text, before), measure.likeness(text, after)) >= limits.copied_whole:
+        return measure.likeness(setting.parent, after) < limits.copied_whole
+    added, shown = measure.addition(text, setting.parent), measure.addition(after, before)
+    return not setting.starts_anew and bool(added and shown) and measure.likeness(added, shown) >= limits.copied
 
 
 def _other_language(text: str, parent: str) -> bool:

@@ -7,9 +7,10 @@ from sqlalchemy import Engine
 
 from db.engine import open_engine
 from db.environment import database_url
+from db.workers import Identity
 from workers.llm.address import addresses_from_environment
 from workers.llm.gateway import Gateway, open_gateway
-from workers.process import Heart, Held, Identity, Loop
+from workers.process import Heart, Held, Loop
 from workers.run_task import Runner
 
 log = structlog.get_logger()

@@ -4,12 +4,9 @@ It is built whole before the first task is taken. (Two threads that built it on 
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
@@ -19,28 +16,13 @@ from sqlalchemy.exc import OperationalError
 
 from db import tasks, workers
 from db.records import Lease
+from db.workers import Identity
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 LEASE_S = 30.0
 BEAT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who this worker is, in the register and in its leases."""
-
-    id: str
-    host: str
-    pid: int
-    queues: tuple[str, ...]
-    slots: int
-
-    @classmethod
-    def of_this_process(cls, queues: tuple[str, ...], slots: int) -> "Identity":
-        host, pid = socket.gethostname(), os.getpid()
-        return cls(id=f"{host}:{pid}:{os.urandom(3).hex()}", host=host, pid=pid, queues=queues, slots=slots)
 
 
 class Loop:
@@ -95,20 +77,8 @@ class Heart:
         self._thread = Thread(target=self._beat_on, name="heart", daemon=True)
 
     def start(self) -> None:
-        mine = self._identity
         with self._engine.begin() as connection:
-            row = workers.WorkerRow(
-                id=mine.id,
-                host=mine.host,
-                pid=mine.pid,
-                version=version("instructree"),
-                queues=mine.queues,
-                slots=mine.slots,
-                busy=0,
-                tasks_done=0,
-                silent_s=0,
-            )
-            workers.register(connection, row)
+            workers.register(connection, self._identity)
         self._thread.start()
 
     def stop(self) -> None:

@@ -19,13 +19,19 @@ from workers.config import Style
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A rendered prompt. `shown` are the texts of its demonstrations."""
+    """A rendered prompt.
+
+    `shown` are its demonstrations, as pairs of what was given and what was made of it. `prefix` is the beginning of the
+    answer where the prompt already wrote it: the answer is `prefix` and what the model goes on with.
+    """
 
     text: str
     style: Style
     system: str | None = None
     stop: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
+    shown: tuple[tuple[str, str], ...] = ()
+    prefix: str = ""
+    frequency_penalty: float | None = None
     schema_name: str | None = None
     schema: dict[str, Any] | None = None
     logprobs: int = 0
@@ -34,12 +40,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """One way to evolve an instruction (the paper's action): see papers.md, 1.3."""
+    """One way to evolve an instruction (the paper's action): see papers.md, 1.3.
+
+    `method` is its line in the chat prompt. A base model gets `heading` and, to set it going, one of the `leads`.
+    """
 
     name: str
     intent: str
     method: str
     heading: str
+    leads: tuple[str, ...]
 
 
 def _read(path: str) -> str:
@@ -56,7 +66,10 @@ def _environment() -> ImmutableSandboxedEnvironment:
 @cache
 def operators() -> dict[str, Operator]:
     """The twelve general operators by name."""
-    return {item["name"]: Operator(**item) for item in json.loads(_read("operators.json"))}
+    return {
+        item["name"]: Operator(**{**item, "leads": tuple(item["leads"])})
+        for item in json.loads(_read("operators.json"))
+    }
 
 
 @cache
@@ -72,6 +85,16 @@ def draw(items: list[Any], count: int, *place: object) -> list[Any]:
     """`count` of these items in an order that depends on `place` alone."""
     order = sorted(range(len(items)), key=lambda i: _order(i, place))
     return [items[i] for i in order[:count]]
+
+
+def quoted(text: str) -> str:
+    """A text that goes between the marks <<< and >>> of a template, unable to end its quotation itself."""
+    return text.replace("<<<", "‹‹‹").replace(">>>", "›››")
+
+
+def chat(template: str, **values: object) -> Prompt:
+    """A chat prompt under the system message that all of them share."""
+    return Prompt(text=render(f"chat/{template}.j2", **values), style=Style.CHAT, system=render("chat/system.j2"))
 
 
 def render(template: str, **values: object) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from db import nodes, runs, tasks
 from db.errors import InstructreeError, StaleLease
 from db.records import Lease
+from db.workers import Identity
 from workers.asking import Answer, Ask
 from workers.bodies.evaluate import EvaluateTexts, evaluate
 from workers.bodies.expand import ExpandTexts, expand
@@ -20,8 +21,8 @@ from workers.config import Role, WorkSettings
 from workers.contracts import EvaluatePayload, ExpandPayload, Payload, payload_of
 from workers.guards import BRAND_NEW
 from workers.llm.errors import EndpointBroken, RetryLater
-from workers.llm.gateway import Gateway
-from workers.process import LEASE_S, Held, Identity, Loop
+from workers.llm.gateway import Gateway, call_for
+from workers.process import LEASE_S, Held, Loop
 from workers.prompting import Prompt
 
 log = structlog.get_logger()
@@ -133,4 +134,5 @@ def evaluate_texts(connection: Connection, payload: EvaluatePayload) -> Evaluate
 async def _ask(
     gateway: Gateway, settings: WorkSettings, lease: Lease, role: Role, prompt: Prompt, *, sample: int = 0
 ) -> Answer:
-    raise RuntimeError
+    call = call_for(settings, role, prompt, sample=sample, run_id=lease.run_id, task_id=lease.task_id)
+    return await gateway.call(call)

@@ -20,6 +20,17 @@ def clean(text: str) -> str:
     return "".join(kept).strip()
 
 
+def addition(made: str, given: str) -> str:
+    """What `made` says beyond the words with which both begin."""
+    new, old = made.split(), [word.strip(".,:;!?").lower() for word in given.split()]
+    shared = 0
+    for word, before in zip(new, old, strict=False):
+        if word.strip(".,:;!?").lower() != before:
+            break
+        shared += 1
+    return " ".join(new[shared:])
+
+
 def likeness(a: str, b: str) -> float:
     """How alike two texts are letter by letter, 0..1, case and punctuation aside."""
     return fuzz.ratio(default_process(a), default_process(b)) / 100

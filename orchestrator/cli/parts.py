@@ -3,24 +3,28 @@
 import logging
 import os
 import signal
+import socket
 from pathlib import Path
 from threading import Event
 from typing import Annotated
 
 import structlog
 import typer
+from sqlalchemy import Engine
 
 from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url
 from db.migrate import check_current
 from db.migrate import migrate as migrate_database
+from db.workers import alive
 from orchestrator import places, stack
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.say import say
 from orchestrator.hints import Hints, check_broker
 from workers.contracts import Kind
 
+Health = Annotated[bool, typer.Option("--health", help="Only say, by the exit code, whether one lives on this host")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML)")]
 
 
@@ -55,7 +59,7 @@ def migrate() -> None:
 def worker(
     queues: Annotated[str, typer.Option("--queues", help="Kinds of task to take")] = ",".join(Kind),
     slots: Annotated[int, typer.Option("--slots", min=1, max=1024, help="Tasks at once")] = 16,
-    health: Annotated[bool, typer.Option("--health", help="Only say whether a worker of this host is alive")] = False,
+    health: Health = False,
 ) -> None:
     """Take tasks until told to stop (SIGTERM finishes what is in hand)."""
     from workers import app
@@ -65,20 +69,28 @@ def worker(
     check_database(engine)
     check_current(engine)
     if health:
-        raise typer.Exit(0 if app.is_alive(engine) else BROKEN)
+        raise typer.Exit(0 if _lives(engine) else BROKEN)
     check_broker(broker_url())
     engine.dispose()
     log_to_stderr()
     app.serve(names, slots)
 
 
-def orchestrator() -> None:
+def _lives(engine: Engine, *, orchestrators: bool = False) -> bool:
+    """Whether such a process of this host has shown a sign of life in the database lately."""
+    with engine.connect() as connection:
+        return bool(alive(connection, hosts=[socket.gethostname()], orchestrators=orchestrators))
+
+
+def orchestrator(health: Health = False) -> None:
     """Drive runs until told to stop."""
     from orchestrator.service import Orchestrator
 
     engine = open_engine(database_url())
     check_database(engine)
     check_current(engine)
+    if health:
+        raise typer.Exit(0 if _lives(engine, orchestrators=True) else BROKEN)
     check_broker(broker_url())
     log_to_stderr()
     stop = Event()

@@ -20,8 +20,8 @@ from orchestrator.export import rows_of, write, write_text
 from orchestrator.seeds import Seeds, load_seeds
 from orchestrator.status import status_of
 from orchestrator.story import report_of
-from workers import doctor
 from workers.config import NUSD_PER_USD, Role
+from workers.doctor import check_endpoints
 
 _POLL_S = 0.5
 _LARGEST = 10**15
@@ -81,7 +81,7 @@ def _caps(max_calls: int | None, max_tokens: int | None, max_usd: float | None) 
 
 def _ready(config: RunConfig, found: places.Places, caps: Caps) -> RunConfig:
     """The configuration with its models found at their endpoints, all of which answered. Nothing is spent."""
-    work = doctor.check_endpoints(config.work, found.environment())
+    work = check_endpoints(config.work, found.environment())
     if caps.nusd is not None and not work.priced:
         unknown = sorted({work.role(role).endpoint for role in Role if not work.endpoint(role).priced})
         raise ConfigError(

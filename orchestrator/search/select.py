@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from orchestrator.search.tree import Node, Tree
+from orchestrator.search.tree import Node, Origin, Tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,11 @@ def _scaled(tree: Tree, raw: float, uct: Uct) -> float:
 
 
 def select_leaf(tree: Tree, uct: Uct) -> Node:
-    """Follows the largest UCT from the root to a node without scored children. Ties go to the smaller key."""
+    """Follows the largest UCT from the root to a node that has no scored child of an expansion; ties: smaller key.
+
+    Simulation nodes are kept but not selected: the expanded tree grows one level an iteration (papers.md, 1.2).
+    """
     node = tree.node(tree.root)
-    while children := tree.scored_children(node.key):
+    while children := [c for c in tree.scored_children(node.key) if c.origin is Origin.EXPANSION]:
         node = min(children, key=lambda child: (-uct_score(tree, child, uct), child.key))
     return node

@@ -1,10 +1,9 @@
 """Task `evaluate`: score siblings on quality, diversity and complexity, each by the judge the run names for it."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.asking import Ask
+from workers.asking import Ask, all_of
 from workers.config import WorkSettings
 from workers.contracts import EvaluatePayload, EvaluateResult, Judged, Reason
 from workers.judges import Candidate, Judge, Scores, judges_for
@@ -24,7 +23,7 @@ class EvaluateTexts:
 async def evaluate(payload: EvaluatePayload, texts: EvaluateTexts, settings: WorkSettings, ask: Ask) -> EvaluateResult:
     """Scores from all judges, put together per node. A dimension nobody could score is absent."""
     candidates = [Candidate(key=key, text=texts.nodes[key]) for key in payload.nodes]
-    opinions = await asyncio.gather(*(_opinion(judge, candidates, texts.parent, ask) for judge in judges_for(settings)))
+    opinions = await all_of(_opinion(judge, candidates, texts.parent, ask) for judge in judges_for(settings))
     return EvaluateResult(
         nodes=tuple(_combine(candidate.key, opinions) for candidate in candidates),
         replayed=sum(scores.replayed for opinion in opinions for scores in opinion.values()),
@@ -48,6 +47,13 @@ def _combine(key: str, opinions: Sequence[Mapping[str, Scores]]) -> Judged:
         diversity=values.get("diversity"),
         complexity=values.get("complexity"),
         tags=tuple(tag for scores in mine for tag in scores.tags),
-        reason=Reason.JUDGE_UNREADABLE if missing else None,
+        reason=_why(missing, mine, opinions),
         calls=tuple(dict.fromkeys(call for scores in mine for call in scores.calls)),
     )
+
+
+def _why(missing: Sequence[str], mine: Sequence[Scores], opinions: Sequence[Mapping[str, Scores]]) -> Reason | None:
+    """Why dimensions are missing: a judge was refused its call, or nobody could read what it said."""
+    if not missing:
+        return None
+    return Reason.JUDGE_UNREADABLE if len(mine) == len(opinions) else Reason.CALL_FAILED

@@ -1,16 +1,17 @@
 """Task `expand`: evolve one parent by several operators, all at once, and refuse what a guard finds wrong."""
 
-import asyncio
 from dataclasses import dataclass
 
 from workers import topic
-from workers.asking import Ask
+from workers.asking import Ask, all_of
 from workers.config import Role, Style, WorkSettings
 from workers.contracts import Child, Evolved, ExpandPayload, ExpandResult, Reason
 from workers.guards import BRAND_NEW, Setting, check
 from workers.llm.errors import CallRefused
-from workers.prompting import Operator, Prompt, demonstrations, draw, operators, render
+from workers.prompting import Operator, Prompt, chat, demonstrations, draw, operators, quoted, render
 from workers.text import clean
+
+_FINAL = (".", "!", "?", ":", ";", "…")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class ExpandTexts:
 
 async def expand(payload: ExpandPayload, texts: ExpandTexts, settings: WorkSettings, ask: Ask) -> ExpandResult:
     """One evolution per child. A child whose call is refused for good fails; the others go on."""
-    children = await asyncio.gather(*(_evolve(child, texts, settings, ask) for child in payload.children))
+    children = await all_of(_evolve(child, texts, settings, ask) for child in payload.children)
     return ExpandResult(
         children=tuple(child for child, _ in children), replayed=sum(replayed for _, replayed in children)
     )
@@ -36,7 +37,7 @@ async def _evolve(child: Child, texts: ExpandTexts, settings: WorkSettings, ask:
         answer = await ask(Role.EVOLVER, prompt)
     except CallRefused:
         return Evolved(key=child.key, failed=Reason.CALL_FAILED), False
-    text = tidy(answer.text)
+    text = tidy(prompt.prefix + answer.text)
     rejected = answer.fault or check(text, _setting(operator, texts, prompt, settings), settings.guards)
     evolved = Evolved(key=child.key, text=text or None, rejected=rejected, calls=(answer.call,))
     return evolved, answer.replayed
@@ -45,7 +46,8 @@ async def _evolve(child: Child, texts: ExpandTexts, settings: WorkSettings, ask:
 def _setting(operator: Operator, texts: ExpandTexts, prompt: Prompt, settings: WorkSettings) -> Setting:
     return Setting(
         parent=texts.parent,
-        anchor=None if operator.name == BRAND_NEW else texts.anchor,
+        anchor=texts.anchor,
+        starts_anew=operator.name == BRAND_NEW,
         shown=prompt.shown,
         topic=lambda a, b: topic.similarity(settings.embedder, a, b),
     )
@@ -55,21 +57,29 @@ def evolve_prompt(operator: Operator, instruction: str, settings: WorkSettings, 
     """The prompt that evolves one instruction, in the style of the evolver's endpoint."""
     role = settings.role(Role.EVOLVER)
     if settings.endpoint(Role.EVOLVER).style is Style.CHAT:
-        text = render("chat/evolve.j2", instruction=instruction, method=operator.method)
-        return Prompt(text=text, style=Style.CHAT)
+        return chat("evolve", instruction=quoted(instruction), method=operator.method)
     shown = draw(demonstrations("evolve")[operator.name], role.demonstrations, key)
-    text = render(
-        "completion/evolve.j2",
-        demos=shown,
-        method=operator.heading,
-        instruction=" ".join(instruction.split()),
-    )
+    given = " ".join(instruction.split())
+    prefix = opening(operator, given, key)
+    text = render("completion/evolve.j2", demos=shown, method=operator.heading, instruction=given, prefix=prefix)
     return Prompt(
         text=text,
         style=Style.COMPLETION,
         stop=("\n",),
-        shown=tuple(demo[side] for demo in shown for side in ("before", "after")),
+        shown=tuple((demo["before"], demo["after"]) for demo in shown),
+        prefix=prefix,
     )
+
+
+def opening(operator: Operator, instruction: str, key: str) -> str:
+    """How the evolved text begins: with the instruction and a lead of the operator. Left alone, a small base model
+    repeats the instruction or forgets it (`docs/local-model.md`); one that is to start anew gets no beginning.
+    """
+    if not operator.leads:
+        return ""
+    sentence = instruction if instruction[-1:] in _FINAL else f"{instruction}."
+    (lead,) = draw(list(operator.leads), 1, key, "lead")
+    return f"{sentence} {lead}"
 
 
 def tidy(answer: str) -> str:

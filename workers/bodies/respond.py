@@ -12,31 +12,34 @@ _ECHO = 0.8
 
 async def respond(payload: RespondPayload, instruction: str, settings: WorkSettings, ask: Ask) -> RespondResult:
     """The output, or the reason why what came back is none."""
-    prompt, shown = respond_prompt(instruction, settings, payload.node)
+    prompt = respond_prompt(instruction, settings, payload.node)
     try:
         answer = await ask(Role.RESPONDER, prompt)
     except CallRefused:
         return RespondResult(failed=Reason.CALL_FAILED)
     output = clean(answer.text)
-    fault = answer.fault or output_fault(output, instruction, shown, settings)
+    fault = answer.fault or output_fault(output, instruction, prompt.shown, settings)
     return RespondResult(output=output or None, rejected=fault, calls=(answer.call,), replayed=int(answer.replayed))
 
 
-def respond_prompt(instruction: str, settings: WorkSettings, key: str) -> tuple[Prompt, tuple[str, ...]]:
-    """The prompt, and the outputs of the demonstrations it shows."""
+def respond_prompt(instruction: str, settings: WorkSettings, key: str) -> Prompt:
+    """The prompt for the answer, in the style of the responder's endpoint."""
     if settings.endpoint(Role.RESPONDER).style is Style.CHAT:
-        return Prompt(text=render("chat/respond.j2", instruction=instruction), style=Style.CHAT), ()
+        return Prompt(text=render("chat/respond.j2", instruction=instruction), style=Style.CHAT)
     shown = draw(demonstrations("respond"), settings.role(Role.RESPONDER).demonstrations, key)
     text = render("completion/respond.j2", demos=shown, instruction=" ".join(instruction.split()))
-    return Prompt(text=text, style=Style.COMPLETION, stop=("\n\n", "\nInstruction:")), tuple(d["output"] for d in shown)
+    pairs = tuple((demo["instruction"], demo["output"]) for demo in shown)
+    return Prompt(text=text, style=Style.COMPLETION, stop=("\n",), shown=pairs)
 
 
-def output_fault(output: str, instruction: str, shown: tuple[str, ...], settings: WorkSettings) -> Reason | None:
+def output_fault(
+    output: str, instruction: str, shown: tuple[tuple[str, str], ...], settings: WorkSettings
+) -> Reason | None:
     """Faults that only the text itself shows: nothing said, the question said back, a demonstration, a loop."""
     if not words(output):
         return Reason.EMPTY
     if likeness(output, instruction) >= _ECHO:
         return Reason.ECHO
-    if any(likeness(output, text) >= settings.guards.copied for text in shown):
+    if any(likeness(output, made) >= settings.guards.copied_whole for _, made in shown):
         return Reason.COPIED_DEMONSTRATION
     return Reason.REPETITIVE if repetitiveness(output, 4) > settings.guards.repetitive else None

@@ -4,12 +4,11 @@ As DEITA's scorers do (papers.md, 3.5): the next token after the prompt is a gra
 expectation over the six. One call a candidate and dimension, one token long.
 """
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.asking import Ask
+from workers.asking import Ask, all_of
 from workers.config import Role, Style
 from workers.judges.score import Candidate, Scores
 from workers.prompting import Prompt, demonstrations, render
@@ -20,19 +19,34 @@ _LEAST_MASS = 0.2
 _LOGPROBS = 20
 
 
+# Heading and label of the few-shot prompt. Wordings were measured: `docs/local-model.md`.
+_ASKED = {
+    "quality": ("How clear, specific and useful is each task? 1 = useless, 6 = excellent.", "Quality"),
+    "complexity": ("How complex is each task? 1 = trivial, 6 = very demanding.", "Complexity"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
+    """`scale` gives intercept and slope per dimension, if any.
+
+    A small model's expectations lie close together; a line fitted on the calibration set spreads them over the grades
+    without changing their order.
+    """
+
     dimensions: tuple[str, ...]
+    scale: Mapping[str, tuple[float, float]]
 
     async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
-        scored = await asyncio.gather(*(self._one(candidate, ask) for candidate in candidates))
+        scored = await all_of(self._one(candidate, ask) for candidate in candidates)
         return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
 
     async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
         prompts = [score_prompt(name, candidate.text) for name in self.dimensions]
-        answers = await asyncio.gather(*(ask(Role.JUDGE, prompt) for prompt in prompts))
+        answers = await all_of(ask(Role.JUDGE, prompt) for prompt in prompts)
         means = {
-            name: expectation(answer.first_token or {}) for name, answer in zip(self.dimensions, answers, strict=True)
+            name: spread(expectation(answer.first_token or {}), self.scale.get(name))
+            for name, answer in zip(self.dimensions, answers, strict=True)
         }
         return Scores(
             values={name: mean for name, mean in means.items() if mean is not None},
@@ -42,10 +56,12 @@ class Expected:
 
 
 def score_prompt(dimension: str, instruction: str) -> Prompt:
-    """Few-shot prompt whose next token is the grade. The demonstrations are the same for every candidate."""
+    """Few-shot prompt whose next token is the grade. The demonstrations are the same, in the same order, every time."""
+    heading, label = _ASKED[dimension]
     text = render(
         "completion/score.j2",
-        dimension=dimension,
+        heading=heading,
+        label=label,
         demos=demonstrations("score")[dimension],
         instruction=" ".join(instruction.split()),
     )
@@ -61,3 +77,11 @@ def expectation(logprobs: Mapping[str, float]) -> float | None:
             mass[int(grade)] += math.exp(logprob)
     total = sum(mass.values())
     return sum(grade * share for grade, share in mass.items()) / total if total >= _LEAST_MASS else None
+
+
+def spread(mean: float | None, line: tuple[float, float] | None) -> float | None:
+    """The expectation on the scale of the grades: along a fitted line, kept within 1 to 6."""
+    if mean is None or line is None:
+        return mean
+    intercept, slope = line
+    return min(max(intercept + slope * mean, float(GRADES[0])), float(GRADES[-1]))

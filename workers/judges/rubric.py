@@ -4,15 +4,15 @@ The answer is JSON, by schema where the endpoint offers it; otherwise it is read
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
 from workers.asking import Ask
-from workers.config import Role, Style
+from workers.config import Role
 from workers.judges.score import Candidate, Scores
 from workers.llm.jsonish import Malformed, read_json
-from workers.prompting import Prompt, render
+from workers.prompting import Prompt, chat, quoted
 
 LOWEST, HIGHEST = 1.0, 6.0
 _MEANINGS = {
@@ -46,8 +46,9 @@ class Rubric:
             for name, (meaning, low, high) in _MEANINGS.items()
             if name in self.dimensions
         ]
-        text = render("chat/rubric.j2", dimensions=dimensions, candidates=lettered(candidates), parent=parent)
-        return Prompt(text=text, style=Style.CHAT, schema_name="scores", schema=self._schema(candidates))
+        anchor = quoted(parent) if parent else None
+        prompt = chat("rubric", dimensions=dimensions, candidates=lettered(candidates), parent=anchor)
+        return replace(prompt, schema_name="scores", schema=self._schema(candidates))
 
     def _schema(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
         grade = {"type": "integer", "minimum": int(LOWEST), "maximum": int(HIGHEST)}
@@ -75,7 +76,7 @@ def _grade(value: object) -> float | None:
 
 def lettered(candidates: Sequence[Candidate]) -> list[dict[str, str]]:
     """Candidates as the templates show them: letters, because keys mean nothing to a model."""
-    return [{"id": letter(i), "text": candidate.text} for i, candidate in enumerate(candidates)]
+    return [{"id": letter(i), "text": quoted(candidate.text)} for i, candidate in enumerate(candidates)]
 
 
 def letter(index: int) -> str:

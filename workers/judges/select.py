@@ -17,7 +17,7 @@ def judges_for(settings: WorkSettings) -> list[Judge]:
     if rubric:
         judges.append(Rubric(dimensions=rubric, reasks=chosen.reasks))
     if expected:
-        judges.append(Expected(dimensions=expected))
+        judges.append(Expected(dimensions=expected, scale={str(name): line for name, line in chosen.scale.items()}))
     role = settings.role(Role.JUDGE)
     style = settings.endpoint(Role.JUDGE).style
     judges.append(Tags(style=style, most=chosen.max_tags, reasks=chosen.reasks, shown=role.demonstrations))

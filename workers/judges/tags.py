@@ -1,17 +1,19 @@
 """The tag counter: diversity of an instruction is the number of distinct intents it shows (papers.md, 1.4 and 3.6)."""
 
-import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from workers.asking import Ask
+from workers.asking import Ask, all_of
 from workers.config import Role, Style
 from workers.judges.rubric import items, lettered, list_schema, shared
 from workers.judges.score import Candidate, Scores
-from workers.prompting import Prompt, demonstrations, draw, render
+from workers.prompting import Prompt, chat, demonstrations, draw, render
 
 _LONGEST = 40
+_MOST_TOKENS = 32
+# Without it a small model goes round in circles: lists with a repeated tag fall from 65 % to 6 %.
+_PENALTY = 0.6
 _NOT_A_LETTER = re.compile(r"[^\w+#.& -]+")
 
 
@@ -26,16 +28,12 @@ class Tags:
     async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
         if self.style is Style.CHAT:
             return await self._together(candidates, ask)
-        scored = await asyncio.gather(*(self._one(candidate, ask) for candidate in candidates))
+        scored = await all_of(self._one(candidate, ask) for candidate in candidates)
         return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
 
     async def _together(self, candidates: Sequence[Candidate], ask: Ask) -> Mapping[str, Scores]:
-        prompt = Prompt(
-            text=render("chat/tags.j2", candidates=lettered(candidates)),
-            style=Style.CHAT,
-            schema_name="tags",
-            schema=list_schema("tags", candidates, {"tags": {"type": "array", "items": {"type": "string"}}}),
-        )
+        schema = list_schema("tags", candidates, {"tags": {"type": "array", "items": {"type": "string"}}})
+        prompt = replace(chat("tags", candidates=lettered(candidates)), schema_name="tags", schema=schema)
         found: dict[str, tuple[str, ...]] = {}
         calls: list[str] = []
         replayed = 0
@@ -60,7 +58,10 @@ class Tags:
             demos=draw(demonstrations("tags"), self.shown, "tags"),
             instruction=" ".join(candidate.text.split()),
         )
-        answer = await ask(Role.JUDGE, Prompt(text=text, style=Style.COMPLETION, stop=("\n",), max_tokens=40))
+        prompt = Prompt(
+            text=text, style=Style.COMPLETION, stop=("\n",), max_tokens=_MOST_TOKENS, frequency_penalty=_PENALTY
+        )
+        answer = await ask(Role.JUDGE, prompt)
         tags = normalise(answer.text.split(","), self.most)
         values = {"diversity": float(len(tags))} if tags else {}
         return Scores(values=values, tags=tags, calls=(answer.call,), replayed=int(answer.replayed))

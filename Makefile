@@ -1,0 +1,62 @@
+# Verbs of this repository. `make run` and `make test` need Python >= 3.11 with venv, and nothing else: no root, no
+# docker, no key. Each makes .venv from a lock with hashes when it is missing or stale.
+#   PYTHON=/path/to/python   the Python that .venv is made with
+#   ARGS="..."               further arguments for run or test
+
+SHELL := /bin/sh
+BIN := .venv/bin
+SETUP := sh scripts/setup.sh
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup lint format types imports wheel test-wheel lock hooks down clean
+
+help: ## this list
+	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+run: ## evolve examples/seeds.jsonl on the local stack into out/ (about five minutes on two cores)
+	@$(SETUP) local
+	@$(BIN)/instructree run examples/seeds.jsonl --recipe idea-mcts --out out $(ARGS)
+
+test: ## every test
+	@$(SETUP) dev
+	@$(BIN)/pytest $(ARGS)
+
+setup: ## .venv with everything that the other verbs need
+	@$(SETUP) dev
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup ## ruff: mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: setup ## mypy: strict for the packages, lenient for bodies of tests
+	@$(BIN)/mypy
+
+imports: setup ## import-linter: which package may know of which
+	@$(BIN)/lint-imports --no-logo
+
+wheel: setup ## dist/: source archive, and the wheel built from it
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . >.build-log 2>&1 || { cat .build-log; exit 1; }
+	@rm -f .build-log
+	@ls dist
+
+test-wheel: wheel ## the wheel in an empty environment: starts on the core alone, passes the unit tests elsewhere
+	@sh scripts/test-wheel.sh
+
+lock: ## recompile requirements/*.txt (UPGRADE=1: with the newest versions)
+	@sh scripts/lock.sh
+
+hooks: setup ## git hooks that run the checks before each commit
+	@$(BIN)/pre-commit install
+
+down: ## stop the local stack
+	@if [ -x $(BIN)/instructree ]; then $(BIN)/instructree down; else echo "nothing is installed, so nothing runs"; fi
+
+clean: down ## stop the local stack (its data stay), remove .venv and everything built
+	@rm -rf .venv .venv.lock .build .build-log dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find orchestrator workers db tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,318 @@
+"""The scheduler on real rows. Hands of the test's own carry out its tasks, so that every answer is known."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+
+from db import calls, examples, laws, nodes, runs, tasks, views
+from db.errors import StaleLease
+from db.records import CallRow, Caps, Lease, Run
+from orchestrator import driver as driver_module
+from orchestrator.config import build
+from orchestrator.driver import Driver
+from orchestrator.export import rows_of
+from orchestrator.status import status_of
+from workers.contracts import (
+    EvaluatePayload,
+    EvaluateResult,
+    Evolved,
+    ExpandPayload,
+    ExpandResult,
+    Judged,
+    Payload,
+    Reason,
+    RespondPayload,
+    RespondResult,
+    payload_of,
+)
+
+BASE = {"endpoints": {"default": {"model": "m", "usd_per_million_in": 1.0, "usd_per_million_out": 2.0}}}
+SEEDS = [{"instruction": f"Tell me about topic {i}.", "input": ""} for i in range(3)]
+# Where all scores are equal: the root, three expansions of five, and 4 + 3 + 3 simulation steps (papers.md, 1.7).
+TREE = 1 + 15 + 10
+Answer = Callable[[Payload, Callable[[str], str]], ExpandResult | EvaluateResult | RespondResult]
+
+
+def start(engine: Engine, *options: str, caps: Caps | None = None) -> Driver:
+    config = build("idea-mcts", [BASE], options)
+    with engine.begin() as connection:
+        runs.create(
+            connection,
+            name="night",
+            recipe=config.recipe,
+            config=config.model_dump(mode="json"),
+            config_hash=config.digest(),
+            caps=caps or Caps(),
+            seeds=SEEDS,
+            duplicates=0,
+        )
+    return adopted(engine)
+
+
+def adopted(engine: Engine) -> Driver:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET owner_until = NULL"))
+        run = runs.adopt(connection, owner="test", lease_s=60)
+    assert run is not None
+    return Driver(engine, run)
+
+
+def good(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
+    """Every evolution works, deeper is better, every answer is an answer."""
+    if isinstance(payload, ExpandPayload):
+        found = [Evolved(key=c.key, text=f"{c.operator} {c.key}", calls=(pay("evolver"),)) for c in payload.children]
+        return ExpandResult(children=tuple(found))
+    if isinstance(payload, EvaluatePayload):
+        call = pay("judge")
+        scores = [Judged(key=key, quality=2, diversity=2, complexity=1.5, calls=(call,)) for key in payload.nodes]
+        return EvaluateResult(nodes=tuple(scores))
+    return RespondResult(output="An answer.", calls=(pay("responder"),))
+
+
+class Hands:
+    """Claims every ready task, perhaps pays for calls, and writes a result."""
+
+    def __init__(self, engine: Engine, answer: Answer = good) -> None:
+        self._engine = engine
+        self._answer = answer
+        self._paid = 0
+
+    def work(self) -> int:
+        with self._engine.begin() as connection:
+            ready = list(connection.scalars(text("SELECT id FROM tasks WHERE state = 'ready' ORDER BY random()")))
+            for task_id in ready:
+                lease = tasks.claim(connection, task_id, worker="hands", lease_s=60, max_attempts=5)
+                assert lease is not None
+                payload = payload_of.validate_python(lease.payload)
+                rows: list[CallRow] = []
+                result = self._answer(payload, lambda role: self._pay(role, lease, rows))  # noqa: B023 - called at once
+                calls.insert(connection, rows)
+                tasks.finish(connection, lease, result.model_dump(mode="json"))
+        return len(ready)
+
+    def _pay(self, role: str, lease: Lease, rows: list[CallRow]) -> str:
+        self._paid += 1
+        key = f"call-{self._paid}"
+        rows.append(
+            CallRow(
+                key=key,
+                run_id=lease.run_id,
+                task_id=lease.task_id,
+                role=role,
+                endpoint="default",
+                model="m",
+                tokens_in=10,
+                tokens_out=5,
+                nusd=20_000,
+                latency_s=0.1,
+                outcome="ok",
+                response={},
+            )
+        )
+        return key
+
+
+def finish(driver: Driver, hands: Hands) -> Run:
+    for _ in range(500):
+        driver.tick()
+        if driver.over:
+            return driver.run
+        hands.work()
+    raise AssertionError("the run never ended")
+
+
+def assert_lawful(engine: Engine, run: Run) -> None:
+    with engine.connect() as connection:
+        assert {law: faults for law, faults in laws.recount(connection, run.id).items() if faults} == {}
+
+
+def test_a_run_grows_every_tree_and_obeys_the_laws(engine: Engine):
+    driver = start(engine)
+    run = finish(driver, Hands(engine))
+    assert (run.status, run.phase, run.reason) == ("done", "ended", None)
+    assert_lawful(engine, run)
+    with engine.connect() as connection:
+        found = status_of(connection, run)
+        rows = rows_of(connection, run)
+    assert found["trees_done"] == 3
+    assert found["nodes"] == 3 * TREE
+    assert found["calls"] == run.spent.calls == 3 * (TREE - 1) + 3 * (1 + 3 + 10) + found["examples"]
+    assert run.spent.nusd == 20_000 * run.spent.calls
+    assert len(rows) == found["examples"] > 20
+    assert len({row["instruction"] for row in rows}) == len(rows)
+
+
+def test_a_row_names_its_seed_path_scores_models_and_price(engine: Engine):
+    driver = start(engine, "harvest.size=1")
+    run = finish(driver, Hands(engine))
+    with engine.connect() as connection:
+        (row,) = rows_of(connection, run)
+        by_key = {n.key: n for tree in runs.trees_of(connection, run.id) for n in nodes.of_trees(connection, [tree.id])}
+    node = by_key[row["id"].split("/")[2]]
+    path = []
+    while node.operator:
+        path.append(node.operator)
+        node = by_key[node.parent_key or ""]
+    assert row["operators"] == path[::-1]
+    assert row["seed"] == node.text
+    assert row["depth"] == len(path)
+    assert row["reward"] == 5.5
+    assert row["models"] == {"evolver": "m", "judge": "m", "responder": "m"}
+    # An evolver call and a response of its own, and a share of the call that scored its siblings.
+    judged_together = sum(n.calls[-1] == by_key[row["id"].split("/")[2]].calls[-1] for n in by_key.values())
+    assert row["cost"]["calls"] == 3
+    assert row["cost"]["usd"] == pytest.approx((2 + 1 / judged_together) * 20e-6)
+
+
+@pytest.mark.parametrize("cap", [4, 30, 57, 100])
+def test_a_cap_on_calls_is_never_passed_and_leaves_a_data_set(engine: Engine, cap: int):
+    driver = start(engine, caps=Caps(calls=cap))
+    run = finish(driver, Hands(engine))
+    assert run.status == "stopped"
+    assert run.reason is not None
+    assert run.spent.calls <= cap
+    assert_lawful(engine, run)
+    with engine.connect() as connection:
+        assert bool(rows_of(connection, run)) == (cap > 4)
+        assert views.example_counts(connection, run.id).get("failed", 0) == 0
+
+
+def test_a_cap_on_money_is_never_passed(engine: Engine):
+    driver = start(engine, caps=Caps(nusd=400_000_000))
+    run = finish(driver, Hands(engine))
+    assert run.spent.nusd <= 400_000_000
+    assert_lawful(engine, run)
+
+
+def test_another_orchestrator_goes_on_where_the_first_was_killed(engine: Engine):
+    driver, hands, order = start(engine), Hands(engine), random.Random(1)
+    for _ in range(500):
+        if order.random() < 0.4:
+            driver = adopted(engine)
+        driver.tick()
+        if driver.over:
+            break
+        hands.work()
+    assert driver.run.status == "done"
+    assert_lawful(engine, driver.run)
+    with engine.connect() as connection:
+        assert status_of(connection, driver.run)["nodes"] == 3 * TREE
+
+
+def test_a_failed_transaction_leaves_nothing_half_done(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    driver, hands = start(engine), Hands(engine)
+    driver.tick()
+    hands.work()
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the plug was pulled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver_module.tasks, "enqueue", broken)
+        with pytest.raises(RuntimeError):
+            driver.tick()
+    assert_lawful(engine, driver.run)
+    assert_lawful(engine, finish(driver, hands))
+
+
+def test_rejections_failures_and_missing_scores_are_counted_by_reason(engine: Engine):
+    def unreliable(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
+        result = good(payload, pay)
+        if isinstance(result, ExpandResult) and len(result.children) > 1:
+            first, second, *others = result.children
+            changed = (
+                first.model_copy(update={"rejected": Reason.UNCHANGED}),
+                Evolved(key=second.key, failed="call_failed"),
+            )
+            return ExpandResult(children=(*changed, *others))
+        if isinstance(result, EvaluateResult) and len(result.nodes) > 1:
+            first_node = result.nodes[0].model_copy(update={"quality": None, "reason": Reason.JUDGE_UNREADABLE})
+            return EvaluateResult(nodes=(first_node, *result.nodes[1:]))
+        if isinstance(result, RespondResult) and isinstance(payload, RespondPayload) and payload.node < "8":
+            return result.model_copy(update={"rejected": Reason.REFUSAL})
+        return result
+
+    driver = start(engine)
+    run = finish(driver, Hands(engine, unreliable))
+    assert_lawful(engine, run)
+    with engine.connect() as connection:
+        found = status_of(connection, run)
+        assert found["failures"]["unchanged"] == found["nodes_rejected"] == 9
+        assert found["failures"]["call_failed"] == found["nodes_failed"] == 9
+        assert found["failures"]["judge_unreadable"] == found["nodes_unscored"] == 9
+        assert found["failures"]["refusal"] == found["examples_rejected"] > 0
+        proposed = sum(views.example_counts(connection, run.id).values())
+    assert found["examples"] + found["examples_rejected"] + found["examples_failed"] == proposed
+
+
+def test_a_task_that_no_attempt_can_carry_out_costs_its_nodes_and_nothing_else(engine: Engine):
+    driver, hands = start(engine), Hands(engine)
+    driver.tick()
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE tasks SET state = 'failed', error = 'boom' WHERE id = (SELECT min(id) FROM tasks)")
+        )
+    run = finish(driver, hands)
+    assert run.status == "done"
+    assert_lawful(engine, run)
+    with engine.connect() as connection:
+        assert status_of(connection, run)["failed_tasks"] == {"boom": 1}
+
+
+def test_without_responses_the_harvest_is_the_data_set(engine: Engine):
+    driver = start(engine, "harvest.responses=false", "harvest.mode=best-per-tree")
+    run = finish(driver, Hands(engine))
+    assert_lawful(engine, run)
+    with engine.connect() as connection:
+        rows = rows_of(connection, run)
+    assert [row["tree"] for row in rows] == [0, 1, 2]
+    assert all(row["output"] is None for row in rows)
+
+
+def test_near_copies_are_turned_away_at_the_pool(engine: Engine):
+    def same(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
+        result = good(payload, pay)
+        if isinstance(result, ExpandResult):
+            return ExpandResult(
+                children=tuple(c.model_copy(update={"text": "One and the same."}) for c in result.children)
+            )
+        return result
+
+    run = finish(start(engine), Hands(engine, same))
+    assert_lawful(engine, run)
+    with engine.connect() as connection:
+        kept = [row for row in examples.of_run(connection, run.id) if row.status == "accepted"]
+        assert len(kept) == 1
+        assert set(views.reasons(connection, run.id)) == {"duplicate"}
+
+
+FAULTS = {
+    "every tree has exactly one root": "UPDATE nodes SET depth = depth + 1 WHERE depth = 2",
+    "no node is lost": "UPDATE nodes SET status = 'generated', reward = NULL WHERE depth = 1",
+    "visits and values are exactly": "UPDATE nodes SET visits = visits + 1 WHERE depth = 1",
+    "a rollout's reward": "UPDATE rollouts SET reward = reward + 0.5 WHERE ordinal = 0",
+    "what is spent": "UPDATE runs SET spent_calls = spent_calls - 1",
+    "what is reserved": "UPDATE runs SET reserved_calls = 1",
+    "reserved plus spent": "UPDATE runs SET cap_calls = 10, spent_calls = 0",
+    "accepted + rejected + failed": "UPDATE examples SET status = 'pending' WHERE id = (SELECT min(id) FROM examples)",
+    "a score comes from a judge": "UPDATE nodes SET quality = quality + 1 WHERE depth = 1",
+    "every accepted example": "UPDATE examples SET instruction = 'Something else.'",
+}
+
+
+@pytest.mark.parametrize("law", FAULTS)
+def test_verify_finds_a_planted_fault_of_each_law(engine: Engine, law: str):
+    run = finish(start(engine), Hands(engine))
+    with engine.begin() as connection:
+        connection.execute(text(FAULTS[law]))
+        found = laws.recount(connection, run.id)
+    assert [faults for name, faults in found.items() if name.startswith(law)][0]
+
+
+def test_a_driver_whose_run_was_adopted_by_another_is_fenced_off(engine: Engine):
+    driver = start(engine)
+    adopted(engine)
+    with pytest.raises(StaleLease):
+        driver.tick()

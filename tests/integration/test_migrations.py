@@ -1,0 +1,74 @@
+"""The schema: up from nothing, again without change, and the same as the tables in the code."""
+
+import pytest
+from sqlalchemy import Engine, MetaData, text
+
+from db.engine import check_reachable, open_engine
+from db.errors import ConfigError, ServiceError
+from db.migrate import check_current, current, drift, head, migrate
+from db.schema import metadata
+
+# Names and definitions of everything that alembic's comparison does not look at.
+_FINE_PRINT = """
+    SELECT conrelid::regclass::text || ': ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT relname || ': ' || coalesce(array_to_string(reloptions, ','), '') FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+"""
+
+
+def fine_print(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        return {row[0] for row in connection.execute(text(_FINE_PRINT)) if "alembic_version" not in row[0]}
+
+
+def empty(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+
+
+def test_up_from_nothing_and_again_without_change(engine: Engine):
+    empty(engine)
+    assert migrate(engine) == (None, head())
+    before = fine_print(engine)
+    assert migrate(engine) == (head(), head())
+    assert fine_print(engine) == before
+    check_current(engine)
+
+
+def test_migrations_and_tables_in_the_code_are_the_same(engine: Engine):
+    with engine.connect() as connection:
+        assert drift(connection) == []
+    migrated = fine_print(engine)
+    empty(engine)
+    fresh: MetaData = metadata
+    fresh.create_all(engine)
+    assert fine_print(engine) == migrated
+
+
+def test_a_newer_database_is_refused_with_both_versions(engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for look in (migrate, check_current):
+        with pytest.raises(ServiceError, match=f"schema 9999, newer than this program's {head()}: upgrade instructree"):
+            look(engine)
+
+
+def test_an_empty_database_is_told_to_be_migrated(engine: Engine):
+    empty(engine)
+    with engine.connect() as connection:
+        assert current(connection) is None
+    with pytest.raises(ServiceError, match="run `instructree migrate`"):
+        check_current(engine)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://a@b/c"])
+def test_an_address_that_is_none_is_named(url: str):
+    with pytest.raises(ConfigError, match="INSTRUCTREE_DATABASE_URL"):
+        open_engine(url)
+
+
+def test_a_database_that_is_away_is_named_with_the_cure():
+    with pytest.raises(ServiceError, match=r"database at 127.0.0.1 cannot be reached .*instructree up"):
+        check_reachable(open_engine("postgresql://nobody:secret@127.0.0.1:1/none"))

@@ -1,0 +1,171 @@
+"""The compose file, read as text: there may be no docker engine here, but each of these faults can be read."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = ["migrate", "orchestrator", "worker", "cli"]
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+
+every_service = pytest.mark.parametrize("name", SERVICES)
+our_services = pytest.mark.parametrize("name", OURS)
+
+
+def seconds(duration: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([sm])", duration).groups()  # type: ignore[union-attr]
+    return int(number) * (60 if unit == "m" else 1)
+
+
+def parse(arguments: list[str]) -> None:
+    """Parses a command line as `instructree` would, without running it; raises where it would print a usage error."""
+    from orchestrator.cli import app
+
+    group = typer.main.get_command(app)
+    context = group.make_context("instructree", list(arguments))
+    name, command, rest = group.resolve_command(context, arguments)  # type: ignore[attr-defined]
+    assert command is not None
+    command.make_context(name, rest, parent=context)
+
+
+def test_it_starts_what_a_run_needs() -> None:
+    assert set(SERVICES) == {"postgres", "valkey", *OURS}
+    assert SERVICES["postgres"]["image"] == "postgres:18"
+    assert SERVICES["valkey"]["image"] == "valkey/valkey:9"
+    assert len({SERVICES[name]["image"] for name in OURS}) == 1
+
+
+@our_services
+def test_command_is_a_command_line_of_ours(name: str) -> None:
+    parse(SERVICES[name]["command"])
+
+
+@our_services
+def test_health_check_is_a_command_line_of_ours(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    if check.get("disable"):
+        assert name in {"migrate", "cli"}
+        return
+    assert check["test"][:2] == ["CMD", "instructree"]
+    parse(check["test"][2:])
+
+
+@every_service
+def test_health_is_checked(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    if not check.get("disable"):
+        assert seconds(check["timeout"]) <= seconds(check["interval"])
+        assert check["retries"] >= 3
+
+
+@every_service
+def test_nothing_is_published(name: str) -> None:
+    assert not {"ports", "expose", "network_mode", "privileged", "pid"} & set(SERVICES[name])
+
+
+@every_service
+def test_rights_are_few(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"] and "cap_add" not in service
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), "a numeric user that is not root"
+    assert service["mem_limit"] and service["pids_limit"]
+    assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
+
+
+@every_service
+def test_stops_in_good_order(name: str) -> None:
+    assert seconds(SERVICES[name]["stop_grace_period"]) >= 30
+
+
+def test_workers_can_be_many_and_end_their_calls() -> None:
+    worker = SERVICES["worker"]
+    assert "container_name" not in worker and "hostname" not in worker
+    assert seconds(worker["stop_grace_period"]) > 60
+
+
+def test_migration_comes_first_and_once() -> None:
+    assert SERVICES["migrate"]["restart"] != "unless-stopped"
+    assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    for name in ("orchestrator", "worker", "cli"):
+        assert SERVICES[name]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"},
+            "postgres": {"condition": "service_healthy"},
+            "valkey": {"condition": "service_healthy"},
+        }
+
+
+def test_databases_are_reached_from_inside_only() -> None:
+    assert COMPOSE["networks"]["memory"]["internal"] is True
+    for name in ("postgres", "valkey", "migrate"):
+        assert SERVICES[name]["networks"] == ["memory"]
+
+
+def test_no_password_has_a_default() -> None:
+    uses = re.findall(r"\$\{([A-Z_]*PASSWORD[A-Z_]*)(.*?)\}", TEXT)
+    assert {name for name, _ in uses} == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+    for name, rest in uses:
+        assert rest.startswith(":?"), f"{name} must stop compose when it is unset or empty"
+    example = (ROOT / ".env.example").read_text()
+    assert all(line.endswith("=") for line in example.splitlines() if line and not line.startswith("#"))
+
+
+def test_every_variable_is_in_the_example() -> None:
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", TEXT))
+    offered = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert asked == offered
+
+
+@our_services
+def test_addresses_name_driver_and_services(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert environment["INSTRUCTREE_DATABASE_URL"].startswith("postgresql+psycopg2://")
+    assert "@postgres:5432/" in environment["INSTRUCTREE_DATABASE_URL"]
+    assert "@valkey:6379/" in environment["INSTRUCTREE_REDIS_URL"]
+
+
+def test_valkey_keeps_what_it_is_given_and_hides_its_password() -> None:
+    script = SERVICES["valkey"]["command"][-1]
+    server = script.splitlines()[0]
+    assert "--appendonly yes" in server and "--maxmemory-policy noeviction" in server
+    assert "PASSWORD" not in server, "an argument is visible to whoever lists the processes"
+
+
+def test_image_runs_the_wheel_and_no_sources() -> None:
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    copied = re.findall(r"^COPY (.*)", last, re.MULTILINE)
+    assert copied == ["--from=environment /opt/instructree /opt/instructree"]
+    assert re.search(r"^USER \d+:\d+$", last, re.MULTILINE)
+    assert 'ENTRYPOINT ["instructree"]' in last
+    folder = re.search(r"^WORKDIR (\S+)$", last, re.MULTILINE)
+    assert folder is not None and folder[1] not in {"/", "/data"}
+
+
+def test_image_installs_by_hash() -> None:
+    installs = re.findall(r"pip install ((?:[^\n]*\\\n)*[^\n]*)", DOCKERFILE)
+    from_lock = [line for line in installs if " -r" in line or ("\n" in line and "-r " in line)]
+    assert len(from_lock) == 2
+    assert all("--require-hashes" in line and "--no-deps" in line for line in from_lock)
+    assert all("--no-deps" in line for line in installs)
+
+
+def test_image_health_is_a_command_line_of_ours() -> None:
+    found = re.search(r'HEALTHCHECK .*CMD \["instructree", (.*)\]', DOCKERFILE)
+    assert found is not None
+    parse([part.strip().strip('"') for part in found[1].split(",")])
+
+
+def test_build_context_is_a_short_list() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    for source in re.findall(r"^COPY ((?!--from).*) \S+$", DOCKERFILE, re.MULTILINE):
+        for path in source.split():
+            assert f"!{path.split('/')[0]}" in lines, f"the Dockerfile copies {path}, which .dockerignore leaves out"

@@ -1,0 +1,5 @@
+"""The scripted model: an OpenAI-compatible server on loopback that answers at once, the same for the same question.
+
+It knows our prompts and answers them plausibly: a whole run can be made, timed and broken on purpose without a model.
+Its answers depend on its seed and the body of the request alone. Run it as `python -m workers.llm.scripted --port 0`.
+"""

@@ -1,0 +1,170 @@
+"""From a request's body to the scripted model's answer."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from workers.llm.scripted import writing
+
+_QUOTED = re.compile(r"<<<\n?(.*?)\n?>>>", re.DOTALL)
+_CANDIDATE = re.compile(r"\[([A-Z]\d*)\]\s*<<<\n?(.*?)\n?>>>", re.DOTALL)
+_DIMENSION = re.compile(r'"(\w+)": <1-6>')
+_TASK = re.compile(r"(?:^|\n)Task: (.*)")
+_BRAND_NEW = re.compile(r"\bbrand[- ]new\b|\bA different task on the same subject\b", re.IGNORECASE)
+_EVOLVE_MARK, _RESPOND_MARK = "#The Given Prompt#", "Carry out the following instruction"
+_VECTOR = 64
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What the model says, and for a scoring prompt the alternatives for its one token."""
+
+    text: str
+    finish_reason: str = "stop"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    alternatives: Mapping[str, float] | None = None
+
+
+def body_hash(body: Mapping[str, Any]) -> str:
+    """Equal for equal questions, whatever the order of the keys."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:24]
+
+
+def chance_of(*place: object) -> Random:
+    """A source of chance that depends on these values alone."""
+    digest = hashlib.blake2b("\x1f".join(map(str, place)).encode(errors="replace"), digest_size=8).digest()
+    return Random(int.from_bytes(digest))
+
+
+def chat(body: Mapping[str, Any], seed: int) -> Made:
+    """The answer to the last user message, in the form that its schema or its words ask for."""
+    question = _last_user_text(body)
+    chance = chance_of(seed, "chat", body_hash(body))
+    kind = _schema_name(body) or _kind_by_words(question)
+    writers = {"scores": _scores, "tags": _tags}
+    if kind in writers:
+        text = json.dumps(writers[kind](question, body, seed), ensure_ascii=False)
+    elif kind == "respond":
+        text = writing.answered(question.partition("\n\n")[2] or question, chance)
+    else:
+        text = _evolve(_quoted(question), question, chance)
+    return _bounded(text, question, body)
+
+
+def completion(body: Mapping[str, Any], seed: int) -> Made:
+    """The continuation of a few-shot prompt: a grade, tags, an answer or an evolved instruction."""
+    prompt = str(body.get("prompt", ""))
+    chance = chance_of(seed, "completion", body_hash(body))
+    label, _, begun = prompt.rstrip("\n").rpartition("\n")[2].partition(":")
+    tasks = _TASK.findall(prompt)
+    instruction = tasks[-1].strip() if tasks else prompt[-400:]
+    if body.get("logprobs"):
+        return _graded(instruction, label, prompt, body, seed)
+    if label in ("Intents", "Tags"):
+        text = " " + ", ".join(writing.tags(instruction, chance))
+    elif label in ("Answer", "Output"):
+        text = " " + writing.answered(instruction, chance)
+    elif begun.strip():
+        text = f" {writing.went_on(instruction, chance)}"
+    else:
+        text = " " + _evolve(instruction, prompt.rpartition("\n")[2], chance)
+    return _bounded(f"{text}\n\nTask: Name a colour.", prompt, body)
+
+
+def _graded(instruction: str, label: str, prompt: str, body: Mapping[str, Any], seed: int) -> Made:
+    most = min(max(int(body["logprobs"]), 1), 20)
+    chance = chance_of(seed, "grade", label, instruction)
+    dimension = (
+        "complexity" if re.search("complex|difficult|demand|hard", f"{label} {prompt[:300]}", re.I) else "quality"
+    )
+    space = not prompt.endswith(" ")
+    alternatives = writing.grade_logprobs(instruction, dimension, chance, space=space, most=most)
+    text = next(iter(alternatives))
+    return Made(text=text, finish_reason="length", tokens_in=tokens(prompt), tokens_out=1, alternatives=alternatives)
+
+
+def _evolve(instruction: str, question: str, chance: Random) -> str:
+    method = question.replace(instruction, "")
+    return writing.brand_new(instruction, chance) if _BRAND_NEW.search(method) else writing.evolved(instruction, chance)
+
+
+def _last_user_text(body: Mapping[str, Any]) -> str:
+    messages = body.get("messages")
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), str):
+            content: str = message["content"]
+            return content
+    return ""
+
+
+def _schema_name(body: Mapping[str, Any]) -> str | None:
+    form = body.get("response_format")
+    schema = form.get("json_schema") if isinstance(form, dict) else None
+    name = schema.get("name") if isinstance(schema, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _kind_by_words(question: str) -> str:
+    if '{"scores"' in question:
+        return "scores"
+    if '{"tags"' in question:
+        return "tags"
+    return "respond" if question.startswith(_RESPOND_MARK) and _EVOLVE_MARK not in question else "evolve"
+
+
+def _quoted(question: str) -> str:
+    found = _QUOTED.findall(question)
+    return (found[-1] if found else question).strip()
+
+
+def _scores(question: str, body: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    dimensions = list(dict.fromkeys(_DIMENSION.findall(question))) or ["quality", "complexity"]
+    return {
+        "scores": [
+            {"id": name, **{d: round(writing.grade(text, d, chance_of(seed, "grade", d, text))) for d in dimensions}}
+            for name, text in _CANDIDATE.findall(question)
+        ]
+    }
+
+
+def _tags(question: str, body: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    candidates = _CANDIDATE.findall(question)
+    return {
+        "tags": [{"id": name, "tags": writing.tags(text, chance_of(seed, "tags", text))} for name, text in candidates]
+    }
+
+
+def tokens(text: str) -> int:
+    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+
+
+def _bounded(text: str, question: str, body: Mapping[str, Any]) -> Made:
+    """The text up to the first stop, and no longer than asked for."""
+    stop = body.get("stop") or []
+    for mark in [stop] if isinstance(stop, str) else stop:
+        if isinstance(mark, str) and mark:
+            text = text.partition(mark)[0]
+    most = body.get("max_completion_tokens", body.get("max_tokens"))
+    limit = most if isinstance(most, int) and most > 0 else 4096
+    whole = tokens(text) <= limit
+    kept = text if whole else text[: limit * _CHARACTERS_PER_TOKEN]
+    finish = "stop" if whole else "length"
+    return Made(text=kept, finish_reason=finish, tokens_in=tokens(question), tokens_out=tokens(kept))
+
+
+def embedding(text: str) -> list[float]:
+    """A unit vector: words hashed into places, so texts with words in common are near each other."""
+    vector = [0.0] * _VECTOR
+    for word in re.findall(r"\w+", text.lower()):
+        digest = hashlib.blake2b(word.encode(errors="replace"), digest_size=4).digest()
+        vector[digest[0] % _VECTOR] += 1.0 if digest[1] & 1 else -1.0
+    length = math.sqrt(sum(value * value for value in vector)) or 1.0
+    return [value / length for value in vector]

@@ -1,0 +1,1 @@
+"""Templates, demonstrations and operators; `workers.prompting` reads them."""
