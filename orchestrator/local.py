@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.stack import LocalModel
 
-LOCAL_MODEL = LocalModel(slots=8, context_tokens=2048)
+LOCAL_MODEL = LocalModel(slots=4, context_tokens=2048, threads=2)
 
 
 def _dry(multiplier: float, allowed_length: int) -> dict[str, float]:

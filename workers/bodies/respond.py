@@ -8,6 +8,8 @@ from workers.prompting import Prompt, demonstrations, draw, render
 from workers.text import clean, likeness, repetitiveness, words
 
 _ECHO = 0.8
+# As Self-Instruct cleans its instances (papers.md, 3.1): what ends so was going to go on.
+_UNFINISHED = (":", ",")
 
 
 async def respond(payload: RespondPayload, instruction: str, settings: WorkSettings, ask: Ask) -> RespondResult:
@@ -29,7 +31,7 @@ def respond_prompt(instruction: str, settings: WorkSettings, key: str) -> Prompt
     shown = draw(demonstrations("respond"), settings.role(Role.RESPONDER).demonstrations, key)
     text = render("completion/respond.j2", demos=shown, instruction=" ".join(instruction.split()))
     pairs = tuple((demo["instruction"], demo["output"]) for demo in shown)
-    return Prompt(text=text, style=Style.COMPLETION, stop=("\n",), shown=pairs)
+    return Prompt(text=text, style=Style.COMPLETION, stop=("\n\n", "\nTask:"), shown=pairs)
 
 
 def output_fault(
@@ -38,6 +40,8 @@ def output_fault(
     """Faults that only the text itself shows: nothing said, the question said back, a demonstration, a loop."""
     if not words(output):
         return Reason.EMPTY
+    if output.endswith(_UNFINISHED):
+        return Reason.CUT_OFF
     if likeness(output, instruction) >= _ECHO:
         return Reason.ECHO
     if any(likeness(output, made) >= settings.guards.copied_whole for _, made in shown):
