@@ -319,7 +319,7 @@ class Driver:
         runs.reconcile(connection, self._run.id)
         runs.set_phase(connection, self._run.id, "ended")
         if unfinished:
-            reason = f"budget: {len(unfinished)} of {self._trees(connection)} trees not fully grown"
+            reason = f"the cap left {len(unfinished)} of {self._trees(connection)} trees not fully grown"
             runs.set_status(connection, self._run.id, "stopped", reason=reason)
         else:
             runs.set_status(connection, self._run.id, "done")

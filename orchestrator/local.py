@@ -3,11 +3,13 @@
 Where each number comes from: `docs/local-model.md`.
 """
 
+import os
 from typing import Any
 
 from orchestrator.stack import LocalModel
 
-LOCAL_MODEL = LocalModel(slots=4, context_tokens=2048, threads=2)
+# Few slots: each has to read the judge's long constant beginning once. Two threads where there are two cores.
+LOCAL_MODEL = LocalModel(slots=4, context_tokens=2048, threads=max(2, min(4, (os.cpu_count() or 2) - 1)))
 
 
 def _dry(multiplier: float, allowed_length: int) -> dict[str, float]:

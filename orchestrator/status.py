@@ -21,7 +21,6 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
     spend = views.call_sums(connection, run.id)
     harvest = views.harvest_means(connection, run.id)
     rates = views.rates(connection, run.id, RATE_WINDOW_S)
-    done = sum(trees.get(name, 0) for name in ("grown", "cut"))
     elapsed = views.elapsed_s(connection, run.id)
     return {
         "name": run.name,
@@ -31,7 +30,8 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         "reason": run.reason,
         "seeds": sum(trees.values()),
         "seeds_duplicate": run.seeds_duplicate,
-        "trees_done": done,
+        "trees_done": trees.get("grown", 0),
+        "trees_cut": trees.get("cut", 0),
         "trees_open": trees.get("growing", 0),
         "nodes": sum(nodes.values()),
         "nodes_scored": nodes.get("scored", 0),

@@ -76,7 +76,8 @@ class Roles(Settings):
     """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5)."""
 
     evolver: RoleSettings = RoleSettings()
-    judge: RoleSettings = RoleSettings(temperature=0.0, max_tokens=1024)
+    # Six texts of the longest kind, the parent among them, fit into one prompt of the judge.
+    judge: RoleSettings = RoleSettings(temperature=0.0, max_tokens=1024, max_prompt_tokens=20_480)
     responder: RoleSettings = RoleSettings(max_tokens=1024)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from db.errors import ConfigError
 from workers.config import ANY_MODEL, Endpoint, Role, WorkSettings
-from workers.llm.address import address_of, addresses
-from workers.llm.probe import probe
+from workers.llm.address import Address, address_of, addresses
+from workers.llm.probe import list_models, probe
 
 _LISTED = 5
 
@@ -20,20 +20,23 @@ def check_endpoints(work: WorkSettings, environment: Mapping[str, str]) -> WorkS
         ServiceError: an endpoint cannot be reached, refuses the key, or does not have the model.
         ConfigError: no model is named where several are offered.
     """
-    book = addresses(environment)
-    used = {work.role(role).endpoint for role in Role}
-    named = {
-        name: _named(name, endpoint, asyncio.run(probe(address_of(book, name), endpoint)).models)
-        if name in used
-        else endpoint
-        for name, endpoint in work.endpoints.items()
-    }
-    return work.model_copy(update={"endpoints": named})
+    return asyncio.run(_check(work, addresses(environment)))
 
 
-def _named(name: str, endpoint: Endpoint, offered: tuple[str, ...]) -> Endpoint:
+async def _check(work: WorkSettings, book: Mapping[str, Address]) -> WorkSettings:
+    checked = dict(work.endpoints)
+    for name in {work.role(role).endpoint for role in Role}:
+        address = address_of(book, name)
+        checked[name] = await _named(work.endpoints[name], address, name)
+        await probe(address, checked[name], name=name)
+    return work.model_copy(update={"endpoints": checked})
+
+
+async def _named(endpoint: Endpoint, address: Address, name: str) -> Endpoint:
+    """The endpoint with its model, which is the only one it offers where none was named."""
     if endpoint.model != ANY_MODEL:
         return endpoint
+    offered = await list_models(address, name=name)
     if len(offered) == 1:
         return endpoint.model_copy(update={"model": offered[0]})
     listed = f" such as {', '.join(offered[:_LISTED])}" if offered else ""

@@ -47,7 +47,7 @@ def _plain() -> Show:
 def one_line(status: Status) -> str:
     """The run in one line of plain text."""
     parts = [
-        f"{status['name']}: {status['status']}, {status['phase']}",
+        f"{_name(status)}: {status['status']}, {status['phase']}",
         f"trees {status['trees_done']}/{status['seeds']}",
         f"nodes {status['nodes']} ({status['nodes_scored']} scored, {status['nodes_rejected']} rejected)",
         f"reward {_number(status['mean_seed']['reward'])} -> {_number(_grown(status)['reward'])}",
@@ -58,6 +58,11 @@ def one_line(status: Status) -> str:
     if status["phase"] == "growing" and status["eta_s"]["high"]:
         parts.append(f"about {eta(status)} left")
     return ", ".join(parts)
+
+
+def _name(status: Status) -> str:
+    """The run's name without what a terminal would take for a command."""
+    return "".join(c if c.isprintable() else "?" for c in str(status["name"]))
 
 
 def _grown(status: Status) -> Mapping[str, float | None]:
@@ -74,6 +79,8 @@ def _number(value: float | None) -> str:
 def usd(value: float | None) -> str:
     if value is None:
         return "unknown"
+    if 0 < value < 0.0001:
+        return "less than 0.0001"
     return "0" if value == 0 else f"{value:.4f}"
 
 
@@ -94,7 +101,7 @@ def duration(seconds: float) -> str:
 def panel(status: Status) -> Panel:
     """The run as a panel of figures."""
     body = Group(_progress(status), Text(""), _figures(status), *_failures(status))
-    title = Text.assemble((str(status["name"]), "bold"), f"  {status['recipe']}  {status['status']}")
+    title = Text.assemble((_name(status), "bold"), f"  {status['recipe']}  {status['status']}")
     return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
 
 
@@ -137,7 +144,7 @@ def _failures(status: Status) -> list[Text]:
 def summarise(status: Status) -> None:
     """The end of a run: what came of it, on standard error."""
     console = Console(stderr=True, highlight=False)
-    table = Table(title=f"{status['name']}: {status['status']}", title_justify="left", box=None, padding=(0, 2))
+    table = Table(title=Text(f"{_name(status)}: {status['status']}"), title_justify="left", box=None, padding=(0, 2))
     for heading in ("", "seeds", "harvest", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name in ("quality", "diversity", "complexity", "reward"):

@@ -145,5 +145,5 @@ def _conclude(engine: Engine, run: Run, out: Path) -> None:
         summarise(status_of(connection, run))
     say(f"{count} examples in {out / 'dataset.jsonl'}, the story of the run in {out / 'report.html'}")
     if run.status == "stopped":
-        say(f"stopped by its budget: {run.reason}")
+        say(f"stopped by its budget: {run.reason}; raise the cap under another --name, or export what there is")
         raise typer.Exit(BUDGET)

@@ -31,7 +31,7 @@ def respond_prompt(instruction: str, settings: WorkSettings, key: str) -> Prompt
     shown = draw(demonstrations("respond"), settings.role(Role.RESPONDER).demonstrations, key)
     text = render("completion/respond.j2", demos=shown, instruction=" ".join(instruction.split()))
     pairs = tuple((demo["instruction"], demo["output"]) for demo in shown)
-    return Prompt(text=text, style=Style.COMPLETION, stop=("\n\n", "\nTask:"), shown=pairs)
+    return Prompt(text=text, style=Style.COMPLETION, stop=("\n\n", "\nTask:", "\nAnswer:"), shown=pairs)
 
 
 def output_fault(
