@@ -1,8 +1,9 @@
 """Runs: their budget, their owner, and their trees."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from db.errors import StaleLease
 from db.records import Caps, Json, Run, Spend, TreeRow
@@ -104,22 +105,20 @@ def adopt(connection: Connection, *, owner: str, lease_s: float) -> Run | None:
     return None if row is None else _run(row)
 
 
-def _until(lease_s: float) -> object:
+def _until(lease_s: float) -> ColumnElement[datetime]:
     return _NOW + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
 
 
 def hold(connection: Connection, run: Run, *, lease_s: float) -> Run:
-    """Locks the run's row for this transaction and extends our ownership.
+    """Locks the run's row for this transaction and extends our ownership when half of it has gone by.
 
     Raises:
         StaleLease: somebody else has adopted the run.
     """
-    row = connection.execute(
-        update(runs)
-        .where(runs.c.id == run.id, runs.c.owner_token == run.owner_token)
-        .values(owner_until=_until(lease_s))
-        .returning(*runs.c)
-    ).one_or_none()
+    mine = (runs.c.id == run.id, runs.c.owner_token == run.owner_token)
+    row = connection.execute(select(runs).where(*mine).with_for_update()).one_or_none()
+    ageing = runs.c.owner_until < _until(lease_s / 2)
+    connection.execute(update(runs).where(*mine, ageing).values(owner_until=_until(lease_s)))
     if row is None:
         raise StaleLease(f"run {run.name} has another owner")
     return _run(row)

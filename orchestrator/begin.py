@@ -35,8 +35,7 @@ def begin(connection: Connection, *, name: str | None, stem: str, config: RunCon
     if name is None:
         unfinished = _same_unfinished(connection, config, seeds)
         name = unfinished.name if unfinished else _next_name(connection, stem)
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"--name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
+    check_name(name)
     found = runs.by_name(connection, name)
     if found is None:
         return Begun(run=_create(connection, name, config, seeds, caps), fresh=True)
@@ -44,6 +43,14 @@ def begin(connection: Connection, *, name: str | None, stem: str, config: RunCon
     if found.status not in ENDED:
         _take_up(connection, found, caps)
     return Begun(run=runs.by_id(connection, found.id), fresh=False)
+
+
+def check_name(name: str | None) -> None:
+    """Raises ConfigError when a run cannot be called this."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"--name {name!r}: use letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit"
+        )
 
 
 def _create(connection: Connection, name: str, config: RunConfig, seeds: Seeds, caps: Caps) -> Run:

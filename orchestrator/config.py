@@ -130,19 +130,36 @@ def read_file(path: Path) -> dict[str, Any]:
     """The options of a TOML file, without the addresses of its endpoints.
 
     Raises:
-        ConfigError: the file is missing or is not TOML.
+        ConfigError: the file is missing, is not TOML, or holds a key.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from None
-    for name, entry in dict(data.get("endpoints", {})).items():
-        if not isinstance(entry, dict):
-            raise ConfigError(f"{path}: endpoints.{name} must be a table")
-        data["endpoints"][name] = {key: value for key, value in entry.items() if key not in _ADDRESS}
+    endpoints = data.get("endpoints", {})
+    if not isinstance(endpoints, dict):
+        raise ConfigError(f"{path}: endpoints must be tables, as in [endpoints.default]")
+    for name, entry in dict(endpoints).items():
+        endpoints[name] = _traits(f"{path}: endpoints.{name}", entry)
     return data
+
+
+def _traits(place: str, entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{place} must be a table")
+    if "api_key" in entry:
+        raise ConfigError(f"{place}.api_key: keys do not belong in files; name the variable with it as api_key_env")
+    return {key: value for key, value in entry.items() if key not in _ADDRESS}
+
+
+def key_variables(path: Path) -> list[str]:
+    """The environment variables that hold the keys of the file's endpoints."""
+    endpoints = tomllib.loads(path.read_text(encoding="utf-8")).get("endpoints", {})
+    return [str(entry["api_key_env"]) for entry in endpoints.values() if "api_key_env" in entry]
 
 
 def parse_set(option: str) -> tuple[list[str], Any]:

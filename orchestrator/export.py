@@ -98,6 +98,15 @@ def write(records: Iterable[Record], form: str, path: Path) -> int:
     return len(shaped)
 
 
+def check_folder(folder: Path) -> None:
+    """Raises InputError when results cannot go there, so that nobody learns it after a night."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"--out {folder}: {there} is not a folder; choose another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder}: nothing can be written in {there}; choose another place")
+
+
 def write_text(text: str, path: Path) -> None:
     """Writes a whole file at once. Raises InputError when the place cannot be written to."""
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

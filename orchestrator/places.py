@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from db.engine import check_reachable, open_engine
 from db.errors import ServiceError
 from db.migrate import check_current, migrate
 from orchestrator import stack
-from orchestrator.config import read_file
+from orchestrator.config import key_variables, read_file
 from orchestrator.hints import check_broker
 from orchestrator.local import LOCAL_MODEL, local_settings
 from workers.config import ANY_MODEL
@@ -80,6 +81,10 @@ def program_env(config: Path | None, found: stack.Stack | None, own_endpoint: bo
     """What worker processes must know. Named even when empty, so that a change of endpoint restarts them."""
     env = {name: os.environ.get(name, "") for name in _ENDPOINT_VARIABLES}
     env[CONFIG_VARIABLE] = str(config.resolve()) if config else os.environ.get(CONFIG_VARIABLE, "")
+    if config is not None:
+        env |= {name: os.environ.get(name, "") for name in key_variables(config)}
+        # Nobody reads it: it is there to differ when the file does.
+        env[f"{CONFIG_VARIABLE}_DIGEST"] = sha256(config.read_bytes()).hexdigest()
     if not own_endpoint and found is not None and LOCAL_MODEL.model.alias in found.model_urls:
         env |= {"OPENAI_BASE_URL": found.model_urls[LOCAL_MODEL.model.alias], "OPENAI_API_KEY": "local"}
     return env

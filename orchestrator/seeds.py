@@ -74,18 +74,20 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
             if line.strip():
                 try:
                     yield f"line {number}", json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise InputError(f"{path}, line {number}: not JSON ({_cause(error)})") from None
 
 
-def _cause(error: ValueError) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else "number too long"
+def _cause(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deep" if isinstance(error, RecursionError) else "number too long"
 
 
 def _read_json(path: Path) -> Iterator[Row]:
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise
         raise InputError(f"{path}: not JSON ({_cause(error)})") from None
@@ -135,7 +137,8 @@ def _seed(place: str, value: Any, field: str | None) -> Seed:
         return Seed(instruction=_checked(place, value))
     if not isinstance(value, dict):
         raise InputError(f"{place}: expected an object or a text, found {type(value).__name__}")
-    name = field or next((name for name in FIELDS if value.get(name)), None)
+    known = [name for name in FIELDS if name in value]
+    name = field or next((name for name in known if value[name]), known[0] if known else None)
     if name is None or name not in value:
         missing = f"no field {field!r}" if field else f"no instruction (looked for {', '.join(FIELDS)})"
         raise InputError(f"{place}: {missing}; name the field with --field")
@@ -147,8 +150,8 @@ def _seed(place: str, value: Any, field: str | None) -> Seed:
 
 def _instruction(place: str, value: Any) -> str:
     """A text, or the first user turn of a list of messages."""
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     for message in value if isinstance(value, list) else []:
         if isinstance(message, dict) and message.get("role", message.get("from")) in ("user", "human"):
             content = message.get("content", message.get("value"))

@@ -7,7 +7,7 @@ each machine and is never stored. Its *traits* (model, style, prices, limits) ar
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 NUSD_PER_USD = 1_000_000_000
 # Stands for the only model that an endpoint offers, until somebody has asked it which one that is.
@@ -72,13 +72,26 @@ class RoleSettings(Settings):
     extra: dict[str, float | int | str | bool] = {}
 
 
+class JudgeSettings(RoleSettings):
+    """The judge does not play dice. Six texts of the longest kind, the parent among them, fit into its prompt."""
+
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int = Field(default=1024, ge=1, le=32_768)
+    max_prompt_tokens: int = Field(default=20_480, ge=64, le=1_000_000)
+
+
+class ResponderSettings(RoleSettings):
+    """An answer is longer than an instruction."""
+
+    max_tokens: int = Field(default=1024, ge=1, le=32_768)
+
+
 class Roles(Settings):
     """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5)."""
 
     evolver: RoleSettings = RoleSettings()
-    # Six texts of the longest kind, the parent among them, fit into one prompt of the judge.
-    judge: RoleSettings = RoleSettings(temperature=0.0, max_tokens=1024, max_prompt_tokens=20_480)
-    responder: RoleSettings = RoleSettings(max_tokens=1024)
+    judge: JudgeSettings = JudgeSettings()
+    responder: ResponderSettings = ResponderSettings()
 
 
 class Judges(Settings):
@@ -91,6 +104,14 @@ class Judges(Settings):
     # Per dimension (intercept, slope) that puts an expected score on the scale of the grades 1 to 6; order stays.
     scale: dict[Literal["quality", "complexity"], tuple[float, float]] = {}
     reasks: int = Field(default=1, ge=0, le=3)
+
+    @field_validator("scale")
+    @classmethod
+    def _rising(cls, scale: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (_, slope) in scale.items():
+            if slope <= 0:
+                raise ValueError(f"the slope for {name} must be above 0, or the order of scores turns round")
+        return scale
 
 
 class Guards(Settings):

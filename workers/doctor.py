@@ -39,5 +39,10 @@ async def _named(endpoint: Endpoint, address: Address, name: str) -> Endpoint:
     offered = await list_models(address, name=name)
     if len(offered) == 1:
         return endpoint.model_copy(update={"model": offered[0]})
-    listed = f" such as {', '.join(offered[:_LISTED])}" if offered else ""
-    raise ConfigError(f"endpoint {name!r} offers {len(offered)} models{listed}: name one with OPENAI_MODEL")
+    if not offered:
+        raise ConfigError(
+            f"endpoint {name!r} lists no models: see that its address is right (it usually ends with /v1), "
+            "or name the model with OPENAI_MODEL"
+        )
+    listed = ", ".join(offered[:_LISTED])
+    raise ConfigError(f"endpoint {name!r} offers {len(offered)} models such as {listed}: name one with OPENAI_MODEL")

@@ -7,11 +7,26 @@ from collections import Counter
 from rapidfuzz import fuzz
 from rapidfuzz.utils import default_process
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+# Chinese and Japanese write no spaces. Two of their characters, about the length of a word, count as one.
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_LETTER = rf"[^\W_{_UNSPACED}]"
+_SPACED = rf"{_LETTER}+(?:['’]{_LETTER}+)*"
+_WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}|{_SPACED}")
+_PIECE = re.compile(rf"[{_UNSPACED}]+|{_SPACED}")
 
 
 def words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
+
+
+def pieces(text: str) -> list[str]:
+    """Words, and runs of characters that are written without spaces, unbroken."""
+    return [piece.lower() for piece in _PIECE.findall(text)]
+
+
+def unspaced(piece: str) -> bool:
+    """Whether this piece of `pieces` is Chinese or Japanese."""
+    return re.match(f"[{_UNSPACED}]", piece) is not None
 
 
 def clean(text: str) -> str:
@@ -21,14 +36,18 @@ def clean(text: str) -> str:
 
 
 def addition(made: str, given: str) -> str:
-    """What `made` says beyond the words with which both begin."""
-    new, old = made.split(), [word.strip(".,:;!?").lower() for word in given.split()]
-    shared = 0
-    for word, before in zip(new, old, strict=False):
-        if word.strip(".,:;!?").lower() != before:
-            break
-        shared += 1
-    return " ".join(new[shared:])
+    """What `made` says beyond the words with which both begin and those with which both end."""
+    found = list(_WORD.finditer(made))
+    new, old = [match.group().lower() for match in found], words(given)
+    head = _shared(new, old)
+    tail = _shared(new[head:][::-1], old[head:][::-1])
+    inner = found[head : len(found) - tail]
+    return made[inner[0].start() : None if tail == 0 else inner[-1].end()] if inner else ""
+
+
+def _shared(a: list[str], b: list[str]) -> int:
+    """How many words both begin with."""
+    return next((i for i, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), min(len(a), len(b)))
 
 
 def likeness(a: str, b: str) -> float:
@@ -36,16 +55,15 @@ def likeness(a: str, b: str) -> float:
     return fuzz.ratio(default_process(a), default_process(b)) / 100
 
 
-def containment(short: str, text: str) -> float:
-    """How much of `short` stands in `text` as one piece, 0..1."""
-    return fuzz.partial_ratio(default_process(short), default_process(text)) / 100
+# Japanese mixes three scripts in one sentence; Chinese shares one of them.
+_SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 
 
-def script(text: str) -> str | None:
-    """The script most letters are written in (LATIN, CYRILLIC, CJK ...); None without letters."""
+def scripts(text: str) -> dict[str, float]:
+    """The scripts of its letters (LATIN, CYRILLIC, CJK ...) with their shares, the most used first."""
     names = (unicodedata.name(c, "").split(" ")[0] for c in text if c.isalpha())
-    common = Counter(names).most_common(1)
-    return common[0][0] if common else None
+    counts = Counter(_SAME_SCRIPT.get(name, name) for name in names)
+    return {name: count / counts.total() for name, count in counts.most_common()}
 
 
 # The commonest function words of the languages that share the Latin script, each listed for one language only.
@@ -59,10 +77,15 @@ _FUNCTION_WORDS = {
 }
 
 
+def speech(text: str) -> dict[str, int]:
+    """How many function words of each language occur in it."""
+    found = set(words(text))
+    return {name: len(found & listed) for name, listed in _FUNCTION_WORDS.items()}
+
+
 def language(text: str) -> str | None:
     """The Latin-script language whose function words clearly prevail; None when that cannot be said."""
-    found = words(text)
-    counts = {name: sum(word in listed for word in found) for name, listed in _FUNCTION_WORDS.items()}
+    counts = speech(text)
     first, second = sorted(counts.values(), reverse=True)[:2]
     if first < 3 or first < 2 * second:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import ServiceError
-from workers.text import words
+from workers.text import pieces, unspaced
 
 Vector = NDArray[np.float32]
 Embedder = Callable[[str], Vector]
@@ -20,13 +20,14 @@ _loading = Lock()
 
 
 def similarity(embedder: str, a: str, b: str) -> float:
-    """Cosine of the two texts, about 0 for unrelated ones.
+    """Cosine of the two texts, about 0 for unrelated ones; 1 where one of them holds nothing to compare ("Is it?").
 
     Raises:
         ServiceError: the run names an embedder that this machine does not have.
     """
     embed = _embedder(embedder)
-    return float(embed(a) @ embed(b))
+    first, second = embed(a), embed(b)
+    return float(first @ second) if first.any() and second.any() else 1.0
 
 
 def _embedder(name: str) -> Embedder:
@@ -53,12 +54,13 @@ def _wordllama() -> Embedder:
 
 
 def lexical(text: str) -> Vector:
-    """Without an embedding model: letter trigrams of the longer words, hashed."""
+    """Without an embedding model: letter trigrams of the longer words, pairs where no spaces are written, hashed."""
     vector = np.zeros(_LEXICAL_SIZE, dtype=np.float32)
-    for word in words(text):
-        if len(word) > 3:
-            for i in range(len(word) - 2):
-                vector[crc32(word[i : i + 3].encode()) % _LEXICAL_SIZE] += 1
+    for piece in pieces(text):
+        size = 2 if unspaced(piece) else 3
+        if size == 2 or len(piece) > size:
+            for i in range(len(piece) - size + 1):
+                vector[crc32(piece[i : i + size].encode()) % _LEXICAL_SIZE] += 1
     return _unit(vector)
 
 

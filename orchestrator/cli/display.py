@@ -108,7 +108,8 @@ def panel(status: Status) -> Panel:
 def _progress(status: Status) -> Table:
     responding = status["phase"] != "growing"
     waiting = status["examples_pending"]
-    done = status["examples"] + status["examples_failed"] if responding else status["trees_done"]
+    settled = status["examples"] + status["examples_failed"] + status["examples_rejected"]
+    done = settled if responding else status["trees_done"]
     total = done + waiting if responding else status["seeds"]
     grid = Table.grid(padding=(0, 2))
     what = "responses" if responding else "trees"

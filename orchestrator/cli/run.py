@@ -1,6 +1,7 @@
 """`instructree run`: from seeds to data set."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,17 +12,15 @@ from db import runs, workers
 from db.errors import ConfigError, ServiceError
 from db.records import Caps, Run
 from orchestrator import places
-from orchestrator.begin import ENDED, begin
+from orchestrator.begin import ENDED, begin, check_name
 from orchestrator.cli.display import display, summarise
 from orchestrator.cli.exits import BUDGET, INTERRUPTED
 from orchestrator.cli.say import say
 from orchestrator.config import RunConfig, build, read_file
-from orchestrator.export import rows_of, write, write_text
+from orchestrator.export import check_folder, rows_of, write, write_text
 from orchestrator.seeds import Seeds, load_seeds
 from orchestrator.status import status_of
-from orchestrator.story import report_of
 from workers.config import NUSD_PER_USD, Role
-from workers.doctor import check_endpoints
 
 _POLL_S = 0.5
 _LARGEST = 10**15
@@ -59,12 +58,18 @@ def run(
     """Grow a data set from seeds, or continue a run. Writes OUT/dataset.jsonl and OUT/report.html."""
     seeds = load_seeds(seeds_file, field)
     caps = _caps(max_calls, max_tokens, max_usd)
+    check_name(name or None)
+    check_folder(out)
     chosen = [*(options or []), *(["harvest.responses=false"] if no_responses else [])]
     file = read_file(config_file) if config_file else {}
     config = build(recipe, [places.settings(config_file), file], chosen)
+    own_endpoint = places.has_endpoint(config_file)
+    if own_endpoint:  # looked at before anything is started for it
+        config = _ready(config, places.model_environment(config_file, say), caps)
     found = places.find_places(config_file, say)
     engine = places.open_places(found)
-    config = _ready(config, found, caps)
+    if not own_endpoint:
+        config = _ready(config, found.environment(), caps)
     begun = _begin(engine, name or None, seeds_file.stem, config, seeds, caps)
     if begun.status not in ENDED:
         _start_programs(engine, found, begun)
@@ -79,9 +84,12 @@ def _caps(max_calls: int | None, max_tokens: int | None, max_usd: float | None) 
     return Caps(calls=max_calls, tokens=max_tokens, nusd=None if max_usd is None else int(max_usd * NUSD_PER_USD))
 
 
-def _ready(config: RunConfig, found: places.Places, caps: Caps) -> RunConfig:
+def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> RunConfig:
     """The configuration with its models found at their endpoints, all of which answered. Nothing is spent."""
-    work = check_endpoints(config.work, found.environment())
+    # Not at the top: the client of the models is half of this command's start, and a refusal need not wait for it.
+    from workers.doctor import check_endpoints
+
+    work = check_endpoints(config.work, environment)
     if caps.nusd is not None and not work.priced:
         unknown = sorted({work.role(role).endpoint for role in Role if not work.endpoint(role).priced})
         raise ConfigError(
@@ -134,6 +142,8 @@ def _watch(engine: Engine, begun: Run) -> Run:
 
 def _conclude(engine: Engine, run: Run, out: Path) -> None:
     """Writes data set and report, sums up, and ends with the exit code that fits."""
+    from orchestrator.story import report_of  # draws charts with a library that takes its time to load
+
     if run.status == "paused":
         if run.reason and run.reason not in ("interrupted", "paused"):
             raise ServiceError(f"run {run.name} is paused: {run.reason}. Mend it, then run the same command again")

@@ -9,7 +9,6 @@ from sqlalchemy import Engine, text
 from db import calls, examples, laws, nodes, runs, tasks, views
 from db.errors import StaleLease
 from db.records import CallRow, Caps, Lease, Run
-from orchestrator import driver as driver_module
 from orchestrator.config import build
 from orchestrator.driver import Driver
 from orchestrator.export import rows_of
@@ -210,7 +209,7 @@ def test_a_failed_transaction_leaves_nothing_half_done(engine: Engine, monkeypat
         raise RuntimeError("the plug was pulled")
 
     with monkeypatch.context() as patch:
-        patch.setattr(driver_module.tasks, "enqueue", broken)
+        patch.setattr(tasks, "enqueue", broken)
         with pytest.raises(RuntimeError):
             driver.tick()
     assert_lawful(engine, driver.run)
@@ -308,7 +307,7 @@ def test_verify_finds_a_planted_fault_of_each_law(engine: Engine, law: str):
     with engine.begin() as connection:
         connection.execute(text(FAULTS[law]))
         found = laws.recount(connection, run.id)
-    assert [faults for name, faults in found.items() if name.startswith(law)][0]
+    assert next(faults for name, faults in found.items() if name.startswith(law))
 
 
 def test_a_driver_whose_run_was_adopted_by_another_is_fenced_off(engine: Engine):

@@ -49,9 +49,8 @@ def answers(tree: Tree, proposal: Proposal, world: int) -> list[Outcome]:
         return Random(f"{world}/{key}/{what}")
 
     if isinstance(proposal, Expand):
-        kinds = [
-            chance(child.key, "text").choices([Grown, Rejected, Failed], [8, 2, 1])[0] for child in proposal.children
-        ]
+        made: list[type[Grown | Rejected | Failed]] = [Grown, Rejected, Failed]
+        kinds = [chance(child.key, "text").choices(made, [8, 2, 1])[0] for child in proposal.children]
         return [kind(key=child.key) for kind, child in zip(kinds, proposal.children, strict=True)]
     found: list[Outcome] = []
     for key in proposal.nodes:
@@ -136,8 +135,9 @@ def test_a_normalised_search_does_not_care_about_the_scale_of_rewards(world: int
     tree = plant(seed=1, ordinal=0)
     while step := ask(tree, policy).proposals:
         for outcome in (o for proposal in step for o in answers(tree, proposal, world)):
-            scored = isinstance(outcome, Scored)
-            tell(tree, replace(outcome, reward=outcome.reward * scale + shift) if scored else outcome)
+            if isinstance(outcome, Scored):
+                outcome = replace(outcome, reward=outcome.reward * scale + shift)
+            tell(tree, outcome)
     assert list(tree.nodes) == list(plain.nodes)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from db.records import CallRow
 from workers.asking import Answer
-from workers.config import Endpoint, Role, Roles, RoleSettings, Style, WorkSettings
+from workers.config import Endpoint, JudgeSettings, Role, Roles, Style, WorkSettings
 from workers.llm.address import Address
 from workers.llm.client import OpenAIClient
 from workers.llm.errors import CallRefused, LedgerAway, ModelError, RateLimited, ServerFault, TimedOut, Unauthorized
@@ -306,7 +306,7 @@ def test_the_limiter_hears_of_every_attempt_and_how_it_ended():
 def test_a_call_is_made_as_the_runs_settings_say():
     settings = WorkSettings(
         endpoints={"default": TRAITS, "small": Endpoint(model="base", style=Style.COMPLETION, json_mode="text")},
-        roles=Roles(judge=RoleSettings(endpoint="small", temperature=0.0, max_tokens=300, penalty=0.5)),
+        roles=Roles(judge=JudgeSettings(endpoint="small", temperature=0.0, max_tokens=300, penalty=0.5)),
     )
     prompt = Prompt(text="Score: ", style=Style.COMPLETION, logprobs=20, max_tokens=1, stop=("\n",))
     made = call_for(settings, Role.JUDGE, prompt, sample=3).request

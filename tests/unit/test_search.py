@@ -82,6 +82,7 @@ def test_siblings_are_scored_together_and_only_once_all_have_a_text_or_are_out()
     ask(tree, policy())
     tell(tree, Scored(key=tree.root, reward=4.0))
     (expand,) = ask(tree, policy()).proposals
+    assert isinstance(expand, Expand)
     keys = [child.key for child in expand.children]
     for key in keys[:3]:
         tell(tree, Grown(key=key))
@@ -154,6 +155,7 @@ def test_selection_follows_value_and_breaks_ties_by_key():
     ask(tree, policy())
     tell(tree, Scored(key=tree.root, reward=4.0))
     (expand,) = ask(tree, policy()).proposals
+    assert isinstance(expand, Expand)
     for child in expand.children:
         tell(tree, Grown(key=child.key))
     ask(tree, policy())
@@ -208,6 +210,7 @@ def test_a_released_proposal_is_proposed_again_just_the_same():
     ask(tree, policy())
     tell(tree, Scored(key=tree.root, reward=4.0))
     (first,) = ask(tree, policy()).proposals
+    assert isinstance(first, Expand)
     for child in first.children:
         release(tree, child.key)
     assert len(tree.nodes) == 1

@@ -81,7 +81,7 @@ def test_the_field_can_be_named(tmp_path: Path):
         ("a.jsonl", "7", "line 1: expected an object or a text, found int"),
         ("a.jsonl", '{"instruction": 7}', "line 1: the instruction is neither"),
         ("a.jsonl", '{"instruction": "  "}', "line 1: the instruction is empty"),
-        ("a.jsonl", '{"instruction": ""}', "line 1: no instruction"),
+        ("a.jsonl", '{"instruction": ""}', "line 1: the instruction is empty"),
         ("a.jsonl", '{"instruction": "' + "x" * 8001 + '"}', "8001 characters; an instruction may have 8000"),
         ("a.jsonl", '{"instruction": "a\\u0000b"}', "NUL"),
         ("a.jsonl", '{"instruction": "a\\ud800b"}', "lone surrogate"),

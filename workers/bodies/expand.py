@@ -50,6 +50,7 @@ def _setting(operator: Operator, texts: ExpandTexts, prompt: Prompt, settings: W
         starts_anew=operator.name == BRAND_NEW,
         shown=prompt.shown,
         topic=lambda a, b: topic.similarity(settings.embedder, a, b),
+        begun=prompt.prefix,
     )
 
 
@@ -85,7 +86,7 @@ def opening(operator: Operator, instruction: str, key: str) -> str:
 def tidy(answer: str) -> str:
     """The answer without the quotation marks that models like to put round a rewritten instruction."""
     text = clean(answer)
-    for opening, closing in (('"', '"'), ("“", "”"), ("'", "'"), ("«", "»")):
+    for opening, closing in (('"', '"'), ("“", "”"), ("„", "“"), ("'", "'"), ("«", "»"), ("「", "」")):
         if len(text) > 2 and text.startswith(opening) and text.endswith(closing) and opening not in text[1:-1]:
             return text[1:-1].strip()
     return text

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from workers.asking import Ask, all_of
 from workers.config import Role, Style
-from workers.judges.score import Candidate, Scores
+from workers.judges.score import Candidate, Scores, one_by_one
 from workers.prompting import Prompt, demonstrations, render
 
 GRADES = range(1, 7)
@@ -38,8 +38,7 @@ class Expected:
     scale: Mapping[str, tuple[float, float]]
 
     async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
-        scored = await all_of(self._one(candidate, ask) for candidate in candidates)
-        return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
+        return await one_by_one(candidates, lambda candidate: self._one(candidate, ask))
 
     async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
         prompts = [score_prompt(name, candidate.text) for name in self.dimensions]
@@ -73,7 +72,7 @@ def expectation(logprobs: Mapping[str, float]) -> float | None:
     mass = dict.fromkeys(GRADES, 0.0)
     for token, logprob in logprobs.items():
         grade = token.strip()
-        if grade.isdigit() and int(grade) in mass:
+        if grade.isdecimal() and int(grade) in mass:
             mass[int(grade)] += math.exp(logprob)
     total = sum(mass.values())
     return sum(grade * share for grade, share in mass.items()) / total if total >= _LEAST_MASS else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from workers.asking import Ask
 from workers.config import Role
-from workers.judges.score import Candidate, Scores
+from workers.judges.score import Candidate, Scores, said
 from workers.llm.jsonish import Malformed, read_json
 from workers.prompting import Prompt, chat, quoted
 
@@ -35,7 +35,7 @@ class Rubric:
             answer = await ask(Role.JUDGE, prompt, sample=sample)
             calls.append(answer.call)
             replayed += answer.replayed
-            found = self._read(answer.text, candidates)
+            found = {**self._read(said(answer), candidates), **found}
             if len(found) == len(candidates):
                 break
         return shared(candidates, found, {}, tuple(calls), replayed)
@@ -69,7 +69,7 @@ def _grade(value: object) -> float | None:
         return None
     try:
         grade = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return grade if LOWEST <= grade <= HIGHEST else None
 

@@ -1,10 +1,12 @@
 """What every judge takes and gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from workers.asking import Ask
+from workers.asking import Answer, Ask, all_of
+from workers.contracts import Reason
+from workers.llm.errors import CallRefused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +32,24 @@ class Judge(Protocol):
     def dimensions(self) -> tuple[str, ...]: ...
 
     async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]: ...
+
+
+async def one_by_one(
+    candidates: Sequence[Candidate], score: Callable[[Candidate], Awaitable[Scores]]
+) -> Mapping[str, Scores]:
+    """Scores of candidates that are asked about each by itself. One whose call is refused is left out, alone."""
+
+    async def attempt(candidate: Candidate) -> Scores | None:
+        try:
+            return await score(candidate)
+        except CallRefused:
+            return None
+
+    scored = await all_of(attempt(candidate) for candidate in candidates)
+    pairs = zip(candidates, scored, strict=True)
+    return {candidate.key: scores for candidate, scores in pairs if scores is not None}
+
+
+def said(answer: Answer) -> str:
+    """What there is to read in a judge's answer: nothing where it declined or was filtered."""
+    return "" if answer.fault in (Reason.REFUSAL, Reason.CONTENT_FILTER) else answer.text

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from workers.asking import Ask, all_of
+from workers.asking import Ask
 from workers.config import Role, Style
 from workers.judges.rubric import items, lettered, list_schema, shared
-from workers.judges.score import Candidate, Scores
+from workers.judges.score import Candidate, Scores, one_by_one, said
 from workers.prompting import Prompt, chat, demonstrations, draw, render
 
 _LONGEST = 40
@@ -28,8 +28,7 @@ class Tags:
     async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
         if self.style is Style.CHAT:
             return await self._together(candidates, ask)
-        scored = await all_of(self._one(candidate, ask) for candidate in candidates)
-        return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
+        return await one_by_one(candidates, lambda candidate: self._one(candidate, ask))
 
     async def _together(self, candidates: Sequence[Candidate], ask: Ask) -> Mapping[str, Scores]:
         schema = list_schema("tags", candidates, {"tags": {"type": "array", "items": {"type": "string"}}})
@@ -41,7 +40,7 @@ class Tags:
             answer = await ask(Role.JUDGE, prompt, sample=sample)
             calls.append(answer.call)
             replayed += answer.replayed
-            found = self._read(answer.text, candidates)
+            found = {**self._read(said(answer), candidates), **found}
             if len(found) == len(candidates):
                 break
         values = {key: {"diversity": float(len(tags))} for key, tags in found.items()}
@@ -49,7 +48,11 @@ class Tags:
 
     def _read(self, text: str, candidates: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
         listed = {key: item.get("tags") for key, item in items(text, "tags", candidates).items()}
-        found = {key: normalise(map(str, tags), self.most) for key, tags in listed.items() if isinstance(tags, list)}
+        found = {
+            key: normalise((tag for tag in tags if isinstance(tag, str)), self.most)
+            for key, tags in listed.items()
+            if isinstance(tags, list)
+        }
         return {key: tags for key, tags in found.items() if tags}
 
     async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
@@ -62,18 +65,20 @@ class Tags:
             text=text, style=Style.COMPLETION, stop=("\n",), max_tokens=_MOST_TOKENS, frequency_penalty=_PENALTY
         )
         answer = await ask(Role.JUDGE, prompt)
-        tags = normalise(answer.text.split(","), self.most)
+        tags = normalise(said(answer).split(","), self.most)
         values = {"diversity": float(len(tags))} if tags else {}
         return Scores(values=values, tags=tags, calls=(answer.call,), replayed=int(answer.replayed))
 
 
 def normalise(raw: Iterable[str], most: int) -> tuple[str, ...]:
-    """Distinct tags, lower case, singular by the plainest rule, at most `most` of them."""
-    tags: dict[str, None] = {}
+    """Distinct tags, lower case, at most `most` of them. A plural, by the plainest rule, is no other tag."""
+    tags: dict[str, str] = {}
     for item in raw:
-        tag = " ".join(_NOT_A_LETTER.sub(" ", item).lower().split())
-        if tag.endswith("s") and len(tag) > 4 and not tag.endswith("ss"):
-            tag = tag[:-1]
-        if 2 <= len(tag) <= _LONGEST:
-            tags.setdefault(tag)
-    return tuple(tags)[:most]
+        tag = " ".join(_NOT_A_LETTER.sub(" ", item).lower().split()).rstrip(".-& ")
+        if 2 <= len(tag) <= _LONGEST and any(map(str.isalpha, tag)):
+            tags.setdefault(_singular(tag), tag)
+    return tuple(tags.values())[:most]
+
+
+def _singular(tag: str) -> str:
+    return tag[:-1] if tag.endswith("s") and len(tag) > 4 and not tag.endswith("ss") else tag

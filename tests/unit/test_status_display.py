@@ -1,0 +1,205 @@
+"""How a run looks while it runs, on hostile names and with figures missing."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli import display
+from orchestrator.cli.display import duration, eta, one_line, panel, summarise, usd
+
+NONE = {"quality": None, "diversity": None, "complexity": None, "reward": None}
+MEANS = {"quality": 4.0, "diversity": 2.0, "complexity": 3.0, "reward": 9.0}
+FULL: dict[str, Any] = {
+    "name": "night-1",
+    "recipe": "idea-mcts",
+    "status": "running",
+    "phase": "growing",
+    "reason": None,
+    "seeds": 12,
+    "trees_done": 4,
+    "trees_open": 8,
+    "nodes": 130,
+    "nodes_scored": 90,
+    "nodes_unscored": 3,
+    "nodes_rejected": 30,
+    "nodes_failed": 0,
+    "examples": 0,
+    "examples_pending": 0,
+    "examples_rejected": 0,
+    "examples_failed": 0,
+    "calls": 412,
+    "calls_replayed": 7,
+    "tokens_in": 100_000,
+    "tokens_out": 20_000,
+    "usd": 0.1234,
+    "failures": {"copied_demonstration": 20, "thin": 10},
+    "mean_seed": MEANS | {"reward": 7.125},
+    "mean_evolved": MEANS,
+    "mean_harvest": NONE,
+    "workers": [{"busy": 3}, {"busy": 1}],
+    "rate": {"calls_per_s": 6.25, "tokens_per_s": 900.0, "nodes_per_s": 2.0},
+    "elapsed_s": 61.0,
+    "eta_s": {"low": 100.0, "high": 3700.0},
+}
+NOTHING_YET = FULL | {
+    "trees_done": 0,
+    "nodes": 0,
+    "usd": None,
+    "failures": {},
+    "mean_seed": NONE,
+    "mean_evolved": NONE,
+    "workers": [],
+    "rate": {"calls_per_s": 0.0, "tokens_per_s": 0.0, "nodes_per_s": 0.0},
+    "elapsed_s": 0.0,
+    "eta_s": {"low": None, "high": None},
+}
+HOSTILE = ["[bold red]x", "[/]", "[/bold]", "a\x1b[2Jb", "a\nb", "a\rb", "\u202eevil", "{0} %s", "x" * 300, "[link=x]y"]
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return deepcopy(FULL | changes)
+
+
+def shown(what: object) -> str:
+    out = StringIO()
+    Console(file=out, width=100, force_terminal=False).print(what)
+    return out.getvalue()
+
+
+def test_a_run_in_one_line():
+    assert one_line(status()) == (
+        "night-1: running, growing, trees 4/12, nodes 130 (90 scored, 30 rejected), reward 7.12 -> 9.00, "
+        "calls 412, 6.2/s, examples 0, about 1 min 40 s to 1 h 01 min left"
+    )
+
+
+def test_what_is_not_known_yet_is_not_shown_as_a_number():
+    line = one_line(NOTHING_YET)
+    assert "reward - -> -" in line
+    assert "left" not in line
+    text = shown(panel(NOTHING_YET))
+    assert "unknown USD" in text
+    assert "left: not known yet" in text
+    assert "None" not in line + text
+
+
+def test_after_growing_no_time_is_estimated_and_the_harvest_is_shown():
+    line = one_line(status(phase="responding", mean_harvest=MEANS | {"reward": 10.5}))
+    assert "-> 10.50" in line
+    assert "left" not in line
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_neither_breaks_nor_styles_nor_commands_the_terminal(
+    name: str, capsys: pytest.CaptureFixture[str]
+):
+    line, text = one_line(status(name=name)), shown(panel(status(name=name)))
+    assert "\n" not in line
+    summarise(status(name=name))
+    for made in (line, text, capsys.readouterr().err):
+        assert not {"\x1b", "\r", "\u202e"} & set(made)
+        if "[" in name and "\x1b" not in name:
+            assert name in made
+
+
+def test_the_panel_shows_the_figures():
+    text = shown(panel(status()))
+    for figure in (
+        "4 of 12",
+        "seeds 7.12",
+        "grown 9.00",
+        "scored 90",
+        "412 (7 replayed)",
+        "120,000",
+        "0.1234 USD",
+        "2 alive",
+        "4 tasks in hand",
+        "1 min 01 s so far",
+        "turned down: copied_demonstration 20, thin 10",
+    ):
+        assert figure in text, figure
+
+
+def test_the_panel_counts_responses_once_growing_is_over():
+    text = shown(panel(status(phase="responding", examples=5, examples_failed=1, examples_pending=4)))
+    assert "responses" in text
+    assert "6 of 10" in text
+    assert "0 of 0" in shown(panel(status(phase="responding")))
+
+
+def test_a_narrow_terminal_is_no_error():
+    for width in (1, 5, 20):
+        Console(file=StringIO(), width=width).print(panel(status()))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (61, "1 min 01 s"),
+        (3599.6, "1 h 00 min"),
+        (3660, "1 h 01 min"),
+        (360_000, "100 h 00 min"),
+    ],
+)
+def test_durations(seconds: float, words: str):
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(None, None, "not known yet"), (0.0, 0.0, "0 s to 0 s"), (59.0, 61.0, "59 s to 1 min 01 s")],
+)
+def test_the_time_left(low: float | None, high: float | None, words: str):
+    assert eta(status(eta_s={"low": low, "high": high})) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "unknown"), (0.0, "0"), (0.12345, "0.1235"), (12.0, "12.0000"), (0.00001, "less than 0.0001")],
+)
+def test_money_spent_is_never_shown_as_none(value: float | None, words: str):
+    assert usd(value) == words
+
+
+def test_the_summary_says_what_came_of_the_run(capsys: pytest.CaptureFixture[str]):
+    summarise(status(status="done", mean_harvest=MEANS | {"reward": 10.0}))
+    said = capsys.readouterr().err
+    assert "night-1: done" in said
+    assert "+2.88" in said
+    assert "130 nodes (30 rejected, 3 unscored)" in said
+    summarise(NOTHING_YET)
+    assert "None" not in capsys.readouterr().err
+
+
+@contextmanager
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    now = [100.0]
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: now[0])
+        yield now
+
+
+def test_off_a_terminal_a_line_comes_every_five_seconds_when_something_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with clock(monkeypatch) as now, display.display() as show:
+        show(status())
+        show(status(calls=413))
+        now[0] += 5
+        show(status(calls=414))
+        now[0] += 5
+        show(status(calls=414))
+        show(status(calls=415, status="done"))
+    said = capsys.readouterr()
+    assert [line.split("calls ")[1].split(",")[0] for line in said.err.splitlines()] == ["412", "414", "415"]
+    assert said.out == ""
