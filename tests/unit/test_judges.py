@@ -12,8 +12,9 @@ from workers.asking import Answer
 from workers.config import Endpoint, Judges, Role, Style, WorkSettings
 from workers.judges import Candidate, Judge, Scores, judges_for
 from workers.judges.expected import Expected, expectation, spread
-from workers.judges.rubric import Rubric, letter
+from workers.judges.rubric import Rubric
 from workers.judges.tags import Tags, normalise
+from workers.judges.together import letter
 from workers.llm.errors import CallRefused, TimedOut
 from workers.prompting import Prompt, demonstrations
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from workers.asking import Ask
 from workers.config import Role, Style
-from workers.judges.rubric import items, lettered, list_schema, shared
 from workers.judges.score import Candidate, Scores, one_by_one, said
+from workers.judges.together import ask_together, items, lettered, list_schema
 from workers.prompting import Prompt, chat, demonstrations, draw, render
 
 _LONGEST = 40
@@ -33,27 +33,18 @@ class Tags:
     async def _together(self, candidates: Sequence[Candidate], ask: Ask) -> Mapping[str, Scores]:
         schema = list_schema("tags", candidates, {"tags": {"type": "array", "items": {"type": "string"}}})
         prompt = replace(chat("tags", candidates=lettered(candidates)), schema_name="tags", schema=schema)
-        found: dict[str, tuple[str, ...]] = {}
-        calls: list[str] = []
-        replayed = 0
-        for sample in range(1 + self.reasks):
-            answer = await ask(Role.JUDGE, prompt, sample=sample)
-            calls.append(answer.call)
-            replayed += answer.replayed
-            found = {**self._read(said(answer), candidates), **found}
-            if len(found) == len(candidates):
-                break
-        values = {key: {"diversity": float(len(tags))} for key, tags in found.items()}
-        return shared(candidates, values, found, tuple(calls), replayed)
+        return await ask_together(prompt, candidates, self._read, reasks=self.reasks, ask=ask)
 
-    def _read(self, text: str, candidates: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
-        listed = {key: item.get("tags") for key, item in items(text, "tags", candidates).items()}
-        found = {
-            key: normalise((tag for tag in tags if isinstance(tag, str)), self.most)
-            for key, tags in listed.items()
-            if isinstance(tags, list)
-        }
-        return {key: tags for key, tags in found.items() if tags}
+    def _read(self, text: str, candidates: Sequence[Candidate]) -> dict[str, Scores]:
+        found = {key: item.get("tags") for key, item in items(text, "tags", candidates).items()}
+        listed = {key: tags for key, tags in found.items() if isinstance(tags, list)}
+        scored = {key: self._scores(tag for tag in tags if isinstance(tag, str)) for key, tags in listed.items()}
+        return {key: scores for key, scores in scored.items() if scores.values}
+
+    def _scores(self, raw: Iterable[str]) -> Scores:
+        """As many points as there are distinct tags; none at all is no score."""
+        tags = normalise(raw, self.most)
+        return Scores(values={"diversity": float(len(tags))} if tags else {}, tags=tags)
 
     async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
         text = render(
@@ -65,9 +56,8 @@ class Tags:
             text=text, style=Style.COMPLETION, stop=("\n",), max_tokens=_MOST_TOKENS, frequency_penalty=_PENALTY
         )
         answer = await ask(Role.JUDGE, prompt)
-        tags = normalise(said(answer).split(","), self.most)
-        values = {"diversity": float(len(tags))} if tags else {}
-        return Scores(values=values, tags=tags, calls=(answer.call,), replayed=int(answer.replayed))
+        scores = self._scores(said(answer).split(","))
+        return replace(scores, calls=(answer.call,), replayed=int(answer.replayed))
 
 
 def normalise(raw: Iterable[str], most: int) -> tuple[str, ...]:
