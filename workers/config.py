@@ -73,11 +73,11 @@ class RoleSettings(Settings):
 
 
 class JudgeSettings(RoleSettings):
-    """The judge does not play dice. Six texts of the longest kind, the parent among them, fit into its prompt."""
+    """The judge does not play dice. Its prompt holds siblings and their parent: six texts of about 4,000 characters."""
 
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int = Field(default=1024, ge=1, le=32_768)
-    max_prompt_tokens: int = Field(default=20_480, ge=64, le=1_000_000)
+    max_prompt_tokens: int = Field(default=8192, ge=64, le=1_000_000)
 
 
 class ResponderSettings(RoleSettings):

@@ -85,7 +85,7 @@ class Addresses(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.style:
-            self.found += re.findall(r"url\([^)]*\)|@import[^;]*", data)
+            self.found += re.findall(r"url\((?![\"']?#)[^)]*\)|@import[^;]*", data)
             self.style = False
 
 
@@ -93,7 +93,7 @@ def test_the_report_is_one_file_that_asks_nobody(grown: Grown) -> None:
     page = (grown.out / "report.html").read_text(encoding="utf-8")
     seen = Addresses()
     seen.feed(page)
-    assert [found for found in seen.found if re.search(r"https?:|//|url\(", found)] == []
+    assert [found for found in seen.found if re.search(r"https?:|//|url\((?![\"']?#)|@import", found)] == []
     assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|import\(", page)
     best = max(rows(grown.out / "dataset.jsonl"), key=lambda row: row["reward"])
     assert best["instruction"][:40].replace("'", "&#x27;") in page or best["instruction"][:40] in page
@@ -295,15 +295,14 @@ def test_an_endpoint_from_a_file_has_its_price_and_money_can_be_capped(
     free = house.run(write_seeds(tmp_path / "a.jsonl", 2, "prices"), "priced", "--config", config)
     assert free.code == 0, free.err
     found = house.status("priced")
-    assert (
-        found["usd"] == pytest.approx((found["tokens_in"] + 2 * found["tokens_out"]) / 1e6, abs=1e-9) and found["usd"]
-    )
+    assert found["usd"] == pytest.approx((found["tokens_in"] + 2 * found["tokens_out"]) / 1e6, abs=1e-9)
+    assert found["usd"] > 0
     cost = [row["cost"]["usd"] for row in rows(tmp_path / "priced" / "dataset.jsonl")]
     assert cost and min(cost) > 0
     seeds = write_seeds(tmp_path / "b.jsonl", 12, "a cap on money")
-    capped = house.run(seeds, "poor", "--config", config, "--max-usd", "0.12")
+    capped = house.run(seeds, "poor", "--config", config, "--max-usd", "0.35")
     assert capped.code == 3, capped.err
-    assert 0 < house.status("poor")["usd"] <= 0.12
+    assert 0 < house.status("poor")["usd"] <= 0.35
     assert rows(tmp_path / "poor" / "dataset.jsonl")
     assert house.verified("priced") and house.verified("poor")
 
