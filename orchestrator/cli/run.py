@@ -149,6 +149,8 @@ def _conclude(engine: Engine, run: Run, out: Path) -> None:
             raise ServiceError(f"run {run.name} is paused: {run.reason}. Mend it, then run the same command again")
         say(f"run {run.name} is paused; go on with: instructree resume {run.name}")
         raise typer.Exit(INTERRUPTED)
+    if run.status == "cancelled":
+        raise ConfigError(f"run {run.name} was cancelled, so there is no data set: choose another --name to run again")
     with engine.connect() as connection:
         count = write(rows_of(connection, run), "jsonl", out / "dataset.jsonl")
         write_text(report_of(connection, run), out / "report.html")

@@ -8,10 +8,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Engine, Row, text
 
@@ -22,6 +23,7 @@ from orchestrator.stack.process import strays
 
 CLI = (sys.executable, "-m", "orchestrator.cli")
 PATIENCE_S = 150.0
+T = TypeVar("T")
 ROW_KEYS = {
     *("id", "instruction", "output", "seed", "operators", "depth", "quality", "diversity", "complexity", "reward"),
     *("parent_id", "tree", "models", "cost"),
@@ -242,6 +244,13 @@ def until(holds: Callable[[], Any], what: str, patience_s: float = 60.0, every_s
         assert time.monotonic() < deadline, f"not within {patience_s:.0f} s: {what}"
         time.sleep(every_s)
     return found
+
+
+def at_once(jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    """The answer of each job, as many at work as there are cores: most of a short command is its start."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        started = {name: pool.submit(job) for name, job in jobs.items()}
+        return {name: job.result() for name, job in started.items()}
 
 
 _SUBJECTS = (

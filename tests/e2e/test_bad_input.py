@@ -1,5 +1,6 @@
 """Bad input: one clear line, exit code 2, nothing half-made, and nothing started for what can be seen without it."""
 
+import json
 import os
 import shutil
 import socket
@@ -7,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from db.engine import open_engine
 from db.migrate import head, migrate
-from tests.e2e.house import Done, House, Model, scripted, write_seeds
+from tests.e2e.house import Done, House, Model, at_once, scripted, write_seeds
 
 GOOD = b'{"instruction": "Name three rivers."}\n'
 CLOSED = "127.0.0.1:1"  # nobody listens on port 1
@@ -172,11 +173,9 @@ def refused(folder: Path, bad: Bad, model: Model) -> Refused:
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Refused]]:
     """What became of each, as many at once as there are cores. No model was asked for anything."""
     folder = tmp_path_factory.mktemp("bad")
-    several = scripted("right-secret", "--model", "large", "--model", "small")
-    with several as model, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with scripted("right-secret", "--model", "large", "--model", "small") as model:
         named = enumerate(UNAIDED.items())
-        jobs = {name: pool.submit(refused, folder / str(i), bad, model) for i, (name, bad) in named}
-        found = {name: job.result() for name, job in jobs.items()}
+        found = at_once({name: partial(refused, folder / str(i), bad, model) for i, (name, bad) in named})
         assert model.paid == 0
     yield found
 
@@ -201,14 +200,6 @@ USAGE = {
 }
 
 
-@pytest.mark.parametrize("name", USAGE)
-def test_a_wrong_command_line_is_told_with_its_usage(name: str, tmp_path: Path) -> None:
-    arguments, word = USAGE[name]
-    done = House(home=tmp_path / "home", system=tmp_path, env={}).cli(*arguments)
-    assert done.code == 2
-    assert "Usage" in done.err and word in done.err and "Traceback" not in done.err
-
-
 ALONE = {
     "status without a stack": (["status"], "instructree up"),
     "verify without a stack": (["verify", "x"], "instructree up"),
@@ -219,13 +210,27 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_a_part_without_its_services_says_how_to_get_them(name: str, tmp_path: Path) -> None:
-    arguments, words = ALONE[name]
-    house = House(home=tmp_path / "home", system=tmp_path, env={})
-    done = house.cli(*arguments)
-    assert done.code == 2 and words in done.complaint
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Done]:
+    """What a command says on a machine where nothing runs and nothing is set."""
+    folder = tmp_path_factory.mktemp("alone")
+    house = House(home=folder / "home", system=folder, env={})
+    found = at_once({name: partial(house.cli, *arguments) for name, (arguments, _) in {**USAGE, **ALONE}.items()})
     assert not house.home.exists()
+    return found
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_wrong_command_line_is_told_with_its_usage(name: str, alone: Mapping[str, Done]) -> None:
+    done, word = alone[name], USAGE[name][1]
+    assert done.code == 2
+    assert "Usage" in done.err and word in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_part_without_its_services_says_how_to_get_them(name: str, alone: Mapping[str, Done]) -> None:
+    done, words = alone[name], ALONE[name][1]
+    assert done.code == 2 and words in done.complaint
 
 
 # From here on with services: nothing may be left in the database either.
@@ -279,11 +284,13 @@ def test_a_database_of_a_newer_program_is_left_alone(stack_up: House, seeds: Pat
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     house = stack_up.at({"INSTRUCTREE_DATABASE_URL": url})
-    for command in (["run", seeds, "--name", "newer"], ["status"], ["migrate"], ["worker"], ["orchestrator"]):
-        with nothing_made(house, seeds):
-            done = house.at({"INSTRUCTREE_REDIS_URL": stack_up.stack().redis_url or ""}).cli(*command)
-        assert done.code == 2
-        assert "9999" in done.complaint and head() in done.complaint and "upgrade instructree" in done.complaint
+    house = house.at({"INSTRUCTREE_REDIS_URL": stack_up.stack().redis_url or ""})
+    commands = {name: partial(house.cli, name) for name in ("status", "migrate", "worker", "orchestrator")}
+    with nothing_made(house, seeds):
+        found = at_once({**commands, "run": partial(house.run, seeds, "newer")})
+    for name, done in found.items():
+        assert (name, done.code) == (name, 2) and "9999" in done.complaint
+        assert head() in done.complaint and "upgrade instructree" in done.complaint
     assert house.number("SELECT version_num FROM alembic_version") == "9999"
 
 
@@ -297,20 +304,10 @@ def test_a_database_without_tables_says_what_makes_them(stack_up: House, seeds: 
     assert house.cli("status").out == "no runs yet: start one with `instructree run SEEDS`\n"
 
 
-LOOKS = {
-    "status of an unknown run": (["status", "nosuch"], "nosuch"),
-    "verify an unknown run": (["verify", "nosuch"], "nosuch"),
-    "export an unknown run": (["export", "nosuch"], "nosuch"),
-    "pause an unknown run": (["pause", "nosuch"], "nosuch"),
-    "cancel an unknown run": (["cancel", "nosuch"], "nosuch"),
-}
-
-
-@pytest.mark.parametrize("name", LOOKS)
-def test_a_run_that_is_not_there_is_said_to_be_so(name: str, stack_up: House) -> None:
-    arguments, words = LOOKS[name]
-    done = stack_up.cli(*arguments)
-    assert done.code == 2 and words in done.complaint
+def test_a_run_that_is_not_there_is_said_to_be_so(stack_up: House) -> None:
+    commands = ("status", "verify", "export", "pause", "resume", "cancel")
+    for name, done in at_once({name: partial(stack_up.cli, name, "nosuch") for name in commands}).items():
+        assert (name, done.code) == (name, 2) and "no run 'nosuch'" in done.complaint
 
 
 def test_a_port_that_is_taken() -> None:
@@ -323,15 +320,15 @@ def test_a_port_that_is_taken() -> None:
     assert done.stderr.startswith("port ") and done.stderr.count("\n") == 1
 
 
-def test_a_taken_port_of_the_stack_is_replaced_without_a_word_from_the_user(own_house: House, model: Model) -> None:
+def test_a_taken_port_of_the_stack_is_replaced_without_a_word_to_the_user(own_house: House, model: Model) -> None:
     """The port that Valkey had last time belongs to somebody else now."""
     house = own_house.at(model.env)
-    assert house.cli("up").code == 0
-    port = make_url(house.stack().redis_url or "").port
-    assert house.cli("down").code == 0
+    house.home.mkdir()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port or 0))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
+        port = taken.getsockname()[1]
+        (house.home / "stack.json").write_text(json.dumps({"salt": "0", "ports": {"valkey": port}}))
         assert house.cli("up").code == 0
         assert make_url(house.stack().redis_url or "").port != port
         assert house.cli("doctor").code == 0
@@ -367,8 +364,7 @@ def test_the_same_name_with_another_configuration_says_what_differs(stack_up: Ho
     assert "search.iterations is 3 there, 2 here" in other.complaint and "seed is 0 there, 5 here" in other.complaint
     elsewhere = stack_up.run(write_seeds(seeds, 1, "other seeds"), "mine", "--no-responses")
     assert elsewhere.code == 2 and "other seeds" in elsewhere.complaint
-    for command in ("pause", "resume", "cancel"):
-        ended = stack_up.cli(command, "mine")
-        assert ended.code == 2 and "has ended (done)" in ended.complaint
+    ended = stack_up.cli("pause", "mine")
+    assert ended.code == 2 and "has ended (done)" in ended.complaint
     unknown = stack_up.cli("export", "mine", "--format", "xml", "--out", seeds.parent / "x.xml")
     assert unknown.code == 2 and "sharegpt" in unknown.complaint and not (seeds.parent / "x.xml").exists()

@@ -1,0 +1,128 @@
+"""The services of docker-compose.yml as processes: the very same commands and environment, without an engine."""
+
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from tests.e2e.house import House, Model, Running, rows, until, write_seeds
+
+SERVICES: Mapping[str, Any] = yaml.safe_load(
+    (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
+)["services"]
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What `docker compose up` would have made."""
+
+    cli: House
+    services: Mapping[str, House]
+    running: Mapping[str, Running]
+
+
+def environment(service: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the file gives a service, `${NAME...}` replaced as compose does it."""
+
+    def value(found: re.Match[str]) -> str:
+        name, fallback = found["name"], found["fallback"]
+        if not values.get(name) and fallback is None:
+            pytest.fail(f"{name} has no default, and compose would stop here")
+        return values.get(name) or fallback or ""
+
+    pattern = re.compile(r"\$\{(?P<name>\w+):(?:-(?P<fallback>[^}]*)|\?[^}]*)\}")
+    return {name: pattern.sub(value, given) for name, given in SERVICES[service]["environment"].items()}
+
+
+def moved(url: str, to: str) -> str:
+    """The server that the file names is the session's here; a database or index of our own in it."""
+    assert make_url(url).host in SERVICES  # a service of the same file
+    return to
+
+
+def database(house: House) -> str:
+    url = house.stack().database_url or ""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE compose"))
+    engine.dispose()
+    return make_url(url).set(database="compose").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="module")
+def project(house: House, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Migration to its end, then orchestrator and workers, in the order of `depends_on`."""
+    folder = tmp_path_factory.mktemp("compose")
+    assert house.cli("up").code == 0
+    stack_url = database(house)
+    broker = f"{(house.stack().redis_url or '').rpartition('/')[0]}/1"
+    values = {"POSTGRES_PASSWORD": "p", "VALKEY_PASSWORD": "v", **model.env}
+    services: dict[str, House] = {}
+    for name in ("migrate", "orchestrator", "worker", "cli"):
+        env = environment(name, values)
+        env["INSTRUCTREE_DATABASE_URL"] = moved(env["INSTRUCTREE_DATABASE_URL"], stack_url)
+        env["INSTRUCTREE_REDIS_URL"] = moved(env["INSTRUCTREE_REDIS_URL"], broker)
+        services[name] = House(home=folder / "unused", system=folder, env=env, said=house.said)
+    migrated = services["migrate"].cli(*SERVICES["migrate"]["command"])
+    assert migrated.code == 0, migrated.err
+    with ExitStack() as stack:
+        names = ["orchestrator", *["worker"] * WORKERS]
+        running = {
+            f"{name}-{i}": stack.enter_context(services[name].running(*SERVICES[name]["command"], folder=folder))
+            for i, name in enumerate(names)
+        }
+        yield Project(cli=services["cli"], services=services, running=running)
+
+
+def healthy(project: Project, name: str) -> bool:
+    kind, program, *arguments = SERVICES[name]["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "instructree")
+    return project.services[name].cli(*arguments).code == 0
+
+
+@pytest.mark.parametrize("name", ["orchestrator", "worker"])
+def test_the_health_check_of_a_service_passes_once_it_is_up(project: Project, name: str) -> None:
+    until(lambda: healthy(project, name), f"{name} is healthy", patience_s=30, every_s=0.5)
+    assert [service.process.poll() for service in project.running.values()] == [None] * (1 + WORKERS)
+
+
+def test_a_run_completes_and_verifies(project: Project, tmp_path: Path) -> None:
+    seeds = write_seeds(tmp_path / "seeds.jsonl", 4, "compose")
+    done = project.cli.run(seeds, "first")
+    assert done.code == 0, done.err
+    assert "starting" not in done.err  # nothing local: all parts are services
+    status = project.cli.status("first")
+    assert len(rows(tmp_path / "first" / "dataset.jsonl")) == status["examples"] > 0
+    pids = {service.process.pid for name, service in project.running.items() if name.startswith("worker")}
+    assert {worker["pid"] for worker in status["workers"]} == pids
+    assert project.cli.verified("first")
+    assert not project.cli.home.exists()
+
+
+def test_the_default_command_of_the_command_line_lists_runs(project: Project) -> None:
+    done = project.cli.cli(*SERVICES["cli"]["command"])
+    assert done.code == 0 and done.err == ""
+
+
+def test_migrating_again_changes_nothing(project: Project) -> None:
+    again = project.services["migrate"].cli(*SERVICES["migrate"]["command"])
+    assert again.code == 0 and "already" in again.err
+
+
+def test_stopping_a_service_ends_it_in_order_and_its_health_with_it(project: Project) -> None:
+    """Last of the module: what compose sends first, well within the grace period of the file."""
+    for service in project.running.values():
+        service.process.send_signal(signal.SIGTERM)
+    assert [service.ended(30).code for service in project.running.values()] == [0] * (1 + WORKERS)
+    assert [service.err.read_text().count("Traceback") for service in project.running.values()] == [0] * (1 + WORKERS)
+    for name in ("orchestrator", "worker"):
+        assert not healthy(project, name)

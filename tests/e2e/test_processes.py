@@ -1,0 +1,180 @@
+"""Processes that come and go: killed, interrupted, paused, added from elsewhere. No work is lost, none done twice."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.house import House, Model, Running, rows, scripted, until, write_seeds
+
+# Deep trees over a slow model, so that there is something to interrupt.
+LONG = ("--set", "search.iterations=3", "--set", "search.stop_reward=40", "--set", "harvest.size=10")
+LEASED = "SELECT worker FROM tasks WHERE state = 'leased' AND worker IS NOT NULL"
+OF_RUN = "FROM calls c JOIN runs r ON r.id = c.run_id WHERE r.name = :run"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def slow_model() -> Iterator[Model]:
+    with scripted("slow", "--latency", "250") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def slow(house: House, slow_model: Model) -> House:
+    """The house, up, with a model that takes its time."""
+    slow = house.at(slow_model.env)
+    assert slow.cli("up").code == 0
+    return slow
+
+
+@pytest.fixture
+def seeds(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return write_seeds(tmp_path / "seeds.jsonl", 5, request.node.name.replace("_", " "))
+
+
+def started(house: House, seeds: Path, name: str, running: Running, calls: int = 12) -> None:
+    """Waits until the run is well under way."""
+    asked = f"SELECT count(*) {OF_RUN}"
+    until(lambda: house.number(asked, run=name) >= calls, f"{calls} calls of {name}")
+    assert running.process.poll() is None, running.err.read_text()
+
+
+def command(seeds: Path, name: str) -> tuple[object, ...]:
+    return "run", seeds, "--name", name, "--out", seeds.parent / name, *LONG
+
+
+def test_a_killed_worker_loses_nothing_and_no_call_is_paid_twice(slow: House, slow_model: Model, seeds: Path) -> None:
+    before = slow_model.stats()
+    with slow.running(*command(seeds, "killed"), folder=seeds.parent) as running:
+        started(slow, seeds, "killed", running)
+        victim = until(lambda: [row.worker for row in slow.sql(LEASED)], "a worker has something in hand", every_s=0.05)
+        in_hand = slow.number("SELECT count(*) FROM tasks WHERE worker = :worker", worker=victim[0])
+        os.kill(int(victim[0].split(":")[1]), signal.SIGKILL)
+        done = running.ended()
+    assert done.code == 0, done.err
+    assert slow.verified("killed")
+    found, after = slow.status("killed"), slow_model.stats()
+    assert found["trees_done"] == 5 and found["failed_tasks"] == {} and "task-failed" not in found["failures"]
+    assert victim[0] not in [worker["id"] for worker in found["workers"]]
+    assert len(rows(seeds.parent / "killed" / "dataset.jsonl")) == found["examples"] == 10
+    # What was under way may have been answered to nobody: five calls at most for each task in hand.
+    lost = after["paid_total"] - before["paid_total"] - found["calls"]
+    assert 0 <= lost <= 5 * max(in_hand, 1)
+    assert after["repaid"] - before["repaid"] <= lost
+    assert slow.cli("up").code == 0  # the next command puts another in its place
+    workers = until(
+        lambda: len(slow.status("killed")["workers"]) == 2 and slow.status("killed")["workers"], "two again"
+    )
+    assert victim[0] not in [worker["id"] for worker in workers]
+
+
+def test_ctrl_c_pauses_the_run_and_the_same_command_completes_it(slow: House, slow_model: Model, seeds: Path) -> None:
+    with slow.running(*command(seeds, "stopped"), folder=seeds.parent) as running:
+        started(slow, seeds, "stopped", running)
+        running.interrupt()
+        done = running.ended(20)
+    assert done.code == 130
+    assert "interrupted; go on with: instructree run" in done.err and "--name stopped" in done.err
+    assert "Traceback" not in done.err
+    assert not (seeds.parent / "stopped").exists()
+    assert slow.processes().keys() == {"orchestrator", "worker-1", "worker-2", "postgres", "valkey", "command"}
+    assert {name: len(pids) for name, pids in slow.processes().items() if name.startswith("worker")} == {
+        "worker-1": 1,
+        "worker-2": 1,
+    }
+    found = slow.status("stopped")
+    assert found["status"] == "paused" and found["reason"] == "interrupted"
+    assert_quiet(slow_model)
+    assert slow.verified("stopped")
+    again = slow.cli(*command(seeds, "stopped"))
+    assert again.code == 0 and "continuing run stopped" in again.err
+    assert slow.status("stopped")["calls"] > found["calls"]
+    assert slow.verified("stopped")
+    assert len(rows(seeds.parent / "stopped" / "dataset.jsonl")) == 10
+
+
+def assert_quiet(model: Model) -> None:
+    """Calls in flight are finished; then nothing more is asked."""
+    until(lambda: model.stats()["in_flight"] == 0, "calls in flight have ended", patience_s=10)
+    time.sleep(0.5)  # time enough for a task that follows to begin
+    until(lambda: model.stats()["in_flight"] == 0, "calls in flight have ended", patience_s=10)
+    paid = model.paid
+    time.sleep(1)
+    assert model.paid == paid
+
+
+def test_pause_and_resume_take_effect_on_whoever_works(slow: House, slow_model: Model, seeds: Path) -> None:
+    with slow.running(*command(seeds, "paused"), folder=seeds.parent) as running:
+        started(slow, seeds, "paused", running)
+        paused = slow.cli("pause", "paused")
+        assert (paused.code, paused.err) == (0, "run paused is paused\n")
+        done = running.ended(20)
+    assert done.code == 130 and "go on with: instructree resume paused" in done.err
+    assert_quiet(slow_model)
+    assert slow.status("paused")["status"] == "paused" and slow.verified("paused")
+    assert slow.cli("resume", "paused").code == 0
+    ended = "SELECT status = 'done' FROM runs WHERE name = 'paused'"
+    until(lambda: slow.number(ended), "the resumed run has ended")
+    assert slow.verified("paused")
+    assert slow.cli("export", "paused", "--out", seeds.parent / "late.jsonl").code == 0
+    assert len(rows(seeds.parent / "late.jsonl")) == 10
+
+
+def test_cancel_ends_a_run_for_good_and_keeps_what_has_grown(slow: House, slow_model: Model, seeds: Path) -> None:
+    with slow.running(*command(seeds, "cancelled"), folder=seeds.parent) as running:
+        started(slow, seeds, "cancelled", running)
+        assert slow.cli("cancel", "cancelled").code == 0
+        done = running.ended(20)
+    assert done.code == 2 and "cancelled was cancelled" in done.complaint
+    assert not (seeds.parent / "cancelled").exists()
+    assert_quiet(slow_model)
+    found = slow.status("cancelled")
+    assert found["status"] == "cancelled" and found["nodes"] > 5
+    assert slow.verified("cancelled")
+    for again in ("resume", "pause", "cancel"):
+        refused = slow.cli(again, "cancelled")
+        assert refused.code == 2 and "has ended (cancelled)" in refused.complaint
+    late = slow.cli(*command(seeds, "cancelled"))
+    assert late.code == 2 and "choose another --name" in late.complaint
+
+
+def test_workers_from_elsewhere_take_tasks_and_leave_in_order(
+    slow: House, slow_model: Model, seeds: Path, tmp_path: Path
+) -> None:
+    """They know where database, broker and model are, and nothing else."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    stack = slow.stack()
+    places = {"INSTRUCTREE_DATABASE_URL": stack.database_url or "", "INSTRUCTREE_REDIS_URL": stack.redis_url or ""}
+    guest = House(home=tmp_path / "unused", system=tmp_path, env={**slow_model.env, **places}, said=slow.said)
+    write_seeds(seeds, 40, "guests")
+    wide = ("--set", "trees_at_once=40", "--set", "search.iterations=1", "--set", "search.children=2")
+    with ExitStack() as started_here:
+        guests = [started_here.enter_context(guest.running("worker", folder=elsewhere)) for _ in range(2)]
+        pids = {worker.process.pid for worker in guests}
+        until(lambda: pids <= registered(slow), "both are in the register")
+        assert guest.cli("worker", "--health").code == 0
+        assert guest.cli("orchestrator", "--health").code == 0
+        assert slow.run(seeds, "guests", "--no-responses", *wide).code == 0
+        until(lambda: len(busy(slow, pids)) == 2, "both have said what they did", patience_s=15, every_s=1)
+        assert slow.verified("guests")
+        for worker in guests:
+            worker.process.send_signal(signal.SIGTERM)
+        assert [worker.ended(30).code for worker in guests] == [0, 0]
+    assert not pids & registered(slow)
+    assert not pids & {w["pid"] for w in slow.status("guests")["workers"]}
+    assert not guest.home.exists()
+
+
+def registered(house: House) -> set[int]:
+    return {row.pid for row in house.sql("SELECT pid FROM workers WHERE left_at IS NULL")}
+
+
+def busy(house: House, pids: set[int]) -> list[int]:
+    return [w["pid"] for w in house.status("guests")["workers"] if w["pid"] in pids and w["tasks_done"] > 0]
