@@ -22,6 +22,14 @@ def _one_call(settings: WorkSettings, role: Role) -> Spend:
     return Spend(calls=1, tokens=limits.max_prompt_tokens + limits.max_tokens, nusd=price or 0)
 
 
+def least(settings: WorkSettings, children: int, *, responses: bool) -> Spend:
+    """What has to be reserved before a tree can bring anything: its seed's scores, one expansion, what follows."""
+    steps = [(Kind.EVALUATE, 1), (Kind.EXPAND, children), (Kind.EVALUATE, children)]
+    if responses:
+        steps.append((Kind.RESPOND, children))
+    return sum((worst_case(settings, kind, count) for kind, count in steps), Spend())
+
+
 def fits(caps: Caps, committed: Spend, more: Spend) -> bool:
     """Whether `more` can be added to what is reserved and spent without passing a cap."""
     total = committed + more

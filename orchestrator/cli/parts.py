@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-from pathlib import Path
 from threading import Event
 from typing import Annotated
 
@@ -20,12 +19,12 @@ from db.migrate import migrate as migrate_database
 from db.workers import alive
 from orchestrator import places, stack
 from orchestrator.cli.exits import BROKEN
+from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
 from orchestrator.hints import Hints, check_broker
 from workers.contracts import Kind
 
 Health = Annotated[bool, typer.Option("--health", help="Only say, by the exit code, whether one lives on this host")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML)")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -13,8 +13,10 @@ from db.errors import ConfigError, ServiceError
 from db.records import Caps, Run
 from orchestrator import places
 from orchestrator.begin import ENDED, begin, check_name
+from orchestrator.budget import least
 from orchestrator.cli.display import display, summarise
 from orchestrator.cli.exits import BUDGET, INTERRUPTED
+from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
 from orchestrator.config import RunConfig, build, read_file
 from orchestrator.export import check_folder, rows_of, write, write_text
@@ -28,7 +30,6 @@ _LARGEST = 10**15
 SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the run; a known one is continued")]
 Recipe = Annotated[str, typer.Option("--recipe", help="How to grow")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML)")]
 Options = Annotated[list[str] | None, typer.Option("--set", help="One option, such as search.iterations=5")]
 MaxUsd = Annotated[float | None, typer.Option("--max-usd", help="Stop before this much money is spent")]
 MaxCalls = Annotated[int | None, typer.Option("--max-calls", help="Stop before this many calls are paid")]
@@ -95,7 +96,24 @@ def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> Run
         raise ConfigError(
             f"--max-usd needs prices: set endpoints.{unknown[0]}.usd_per_million_in and usd_per_million_out"
         )
-    return config.model_copy(update={"work": work})
+    config = config.model_copy(update={"work": work})
+    _refuse_too_little(config, caps)
+    return config
+
+
+def _refuse_too_little(config: RunConfig, caps: Caps) -> None:
+    """A cap that not even the first expansion fits under would only end in an empty data set."""
+    need = least(config.work, config.search.children, responses=config.harvest.responses)
+    for option, cap, amount in (
+        ("--max-calls", caps.calls, f"{need.calls}"),
+        ("--max-tokens", caps.tokens, f"{need.tokens}"),
+        ("--max-usd", None if caps.nusd is None else caps.nusd / NUSD_PER_USD, f"{need.nusd / NUSD_PER_USD:.4f}"),
+    ):
+        if cap is not None and cap < float(amount):
+            raise ConfigError(
+                f"{option} {cap}: one expansion may need up to {amount}; raise it, or lower roles.*.max_tokens and "
+                "max_prompt_tokens"
+            )
 
 
 def _begin(engine: Engine, name: str | None, stem: str, config: RunConfig, seeds: Seeds, caps: Caps) -> Run:

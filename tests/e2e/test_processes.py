@@ -5,14 +5,16 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import House, Model, Running, rows, scripted, until, write_seeds
+from tests.e2e.house import House, Model, Running, at_once, rows, scripted, until, write_seeds
 
 # Deep trees over a slow model, so that there is something to interrupt.
 LONG = ("--set", "search.iterations=2", "--set", "search.stop_reward=40", "--set", "harvest.size=10")
+STEERING = ("pause", "resume", "cancel")
 LEASED = "SELECT worker FROM tasks WHERE state = 'leased' AND worker IS NOT NULL"
 OF_RUN = "FROM calls c JOIN runs r ON r.id = c.run_id WHERE r.name = :run"
 
@@ -136,8 +138,7 @@ def test_cancel_ends_a_run_for_good_and_keeps_what_has_grown(slow: House, slow_m
     found = slow.status("cancelled")
     assert found["status"] == "cancelled" and found["nodes"] > 5
     assert slow.verified("cancelled")
-    for again in ("resume", "pause", "cancel"):
-        refused = slow.cli(again, "cancelled")
+    for refused in at_once({again: partial(slow.cli, again, "cancelled") for again in STEERING}).values():
         assert refused.code == 2 and "has ended (cancelled)" in refused.complaint
     late = slow.cli(*command(seeds, "cancelled"))
     assert late.code == 2 and "choose another --name" in late.complaint

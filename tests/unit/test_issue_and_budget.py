@@ -3,7 +3,7 @@
 import pytest
 
 from db.records import Caps, NewTask, Spend, TaskRow
-from orchestrator.budget import fits, worst_case
+from orchestrator.budget import fits, least, worst_case
 from orchestrator.issue import Purse, keys_in, keys_of, response_task, task_for
 from orchestrator.search import Evaluate, Expand, Node, Origin, Status
 from workers.config import Endpoint, Judges, JudgeSettings, ResponderSettings, Roles, RoleSettings, Style, WorkSettings
@@ -198,3 +198,12 @@ def test_what_must_follow_is_kept_back():
 def test_without_caps_a_purse_has_no_bottom():
     one = purse(None)
     assert all(one.take(costing(10**9), follows=Spend(calls=10**9)) for _ in range(5))
+
+
+def test_the_least_that_works_is_what_a_first_expansion_reserves():
+    need = least(CHAT, 5, responses=True)
+    assert need.calls == sum(
+        worst_case(CHAT, kind, count).calls
+        for kind, count in ((Kind.EVALUATE, 1), (Kind.EXPAND, 5), (Kind.EVALUATE, 5), (Kind.RESPOND, 5))
+    )
+    assert least(CHAT, 5, responses=False).calls == need.calls - 5
