@@ -111,8 +111,8 @@ def _refuse_too_little(config: RunConfig, caps: Caps) -> None:
     ):
         if cap is not None and cap < float(amount):
             raise ConfigError(
-                f"{option} {cap}: one expansion may need up to {amount}; raise it, or lower roles.*.max_tokens and "
-                "max_prompt_tokens"
+                f"{option} {cap}: one expansion may need up to {amount}; raise it, or ask for less "
+                "(search.children, roles.*.max_tokens, roles.*.max_prompt_tokens)"
             )
 
 
