@@ -81,11 +81,6 @@ def names(connection: Connection) -> list[str]:
     return list(connection.scalars(select(runs.c.name).order_by(runs.c.id.desc())))
 
 
-def active(connection: Connection) -> list[str]:
-    """Runs that somebody works on now."""
-    return list(connection.scalars(select(runs.c.name).where(runs.c.status == "running").order_by(runs.c.id)))
-
-
 def adopt(connection: Connection, *, owner: str, lease_s: float) -> Run | None:
     """Takes one running run that has no living owner. The token fences off whoever held it before."""
     free = (

@@ -222,11 +222,3 @@ def close(connection: Connection, applied: Sequence[TaskRow]) -> None:
         .where(tasks.c.id.in_(failed))
         .values(applied_at=_NOW, reserved_calls=0, reserved_tokens=0, reserved_nusd=0)
     )
-
-
-def drop_unclaimed(connection: Connection, run_id: int) -> list[TaskRow]:
-    """Deletes what nobody has begun, for a run that is to end; returns it so that its reservation can be given back."""
-    rows = connection.execute(
-        delete(tasks).where(tasks.c.run_id == run_id, tasks.c.state == "ready").returning(*tasks.c)
-    )
-    return [_task(row) for row in rows]

@@ -10,7 +10,6 @@ import typer
 
 from orchestrator.cli import app
 from orchestrator.config import GENERAL_OPERATORS, SearchSettings, build, read_file
-from orchestrator.search import IdeaMcts
 from workers.prompting import operators
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +67,6 @@ def test_the_recipe_page_names_every_option_with_its_default():
         default = "all twelve" if name == "operators" else str(field.default)
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
         assert default.lower().removesuffix(".0") in row.lower()
-    assert IdeaMcts.__doc__
 
 
 def test_the_readme_names_every_command():
