@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from db.records import CallRow
@@ -18,6 +18,12 @@ def find(connection: Connection, keys: Collection[str]) -> Mapping[str, CallRow]
         return {}
     rows = connection.execute(select(*_COLUMNS).where(calls.c.key.in_(sorted(keys))))
     return {row["key"]: CallRow(**row) for row in rows.mappings()}
+
+
+def longest_prompts(connection: Connection, task_ids: Sequence[int]) -> Mapping[str, int]:
+    """The most tokens in that a call of these tasks had, by role."""
+    query = select(calls.c.role, func.max(calls.c.tokens_in).label("most")).where(calls.c.task_id.in_(task_ids))
+    return {row.role: row.most for row in connection.execute(query.group_by(calls.c.role))}
 
 
 def insert(connection: Connection, rows: Sequence[CallRow]) -> set[str]:

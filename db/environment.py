@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from db.errors import ConfigError, ServiceError
 
@@ -25,6 +26,13 @@ def read(name: str, environment: Mapping[str, str] | None = None) -> str | None:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}_FILE: {path} cannot be read ({type(error).__name__})") from None
+
+
+def passwords(environment: Mapping[str, str] | None = None) -> list[str]:
+    """What is secret in the addresses of database and broker."""
+    urls = (read(name, environment) for name in (DATABASE, BROKER))
+    found = (urlsplit(url).password for url in urls if url)
+    return [unquote(password) for password in found if password]
 
 
 def database_url() -> str:

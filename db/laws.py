@@ -1,8 +1,10 @@
 """The laws of the design's section 10, recounted from the rows. Each query lists what breaks its law."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, false, func, literal_column, or_, select, text
+
+from db.schema import metadata
 
 LAWS: dict[str, str] = {
     "every tree has exactly one root, and every node its parent, one level deeper": """
@@ -32,7 +34,7 @@ LAWS: dict[str, str] = {
     "every waiting node of a growing tree has its task": """
         SELECT 'node ' || n.key || ' is ' || n.status FROM nodes n
           JOIN trees t ON t.id = n.tree_id JOIN runs r ON r.id = t.run_id
-        WHERE r.id = :run AND t.status = 'growing' AND n.status = 'proposed'
+        WHERE r.id = :run AND r.status <> 'cancelled' AND t.status = 'growing' AND n.status = 'proposed'
           AND NOT EXISTS (SELECT 1 FROM tasks k WHERE k.tree_id = n.tree_id AND k.kind = 'expand'
                           AND k.payload -> 'children' @> jsonb_build_array(jsonb_build_object('key', n.key)))
     """,
@@ -58,17 +60,36 @@ LAWS: dict[str, str] = {
           JOIN nodes n ON n.tree_id = o.tree_id AND n.key = o.leaf_key
         WHERE t.run_id = :run AND o.reward IS DISTINCT FROM n.reward
     """,
-    "what is spent is what the ledger holds, or is reserved by a task that is out": """
-        SELECT 'spent ' || r.spent_calls || ' calls, the ledger has ' || l.calls || ', ' || l.open || ' unsettled'
+    "what is spent is what the ledger holds and what was lost, but for what an outstanding task still reserves": """
+        SELECT 'spent ' || r.spent_calls || ' calls, the ledger has ' || c.calls || ', lost are ' || a.calls
         FROM runs r, LATERAL (
             SELECT count(*) AS calls, coalesce(sum(c.tokens_in + c.tokens_out), 0) AS tokens,
-                   coalesce(sum(c.nusd), 0) AS nusd, count(*) FILTER (WHERE k.id IS NOT NULL) AS open,
-                   coalesce(sum(c.tokens_in + c.tokens_out) FILTER (WHERE k.id IS NOT NULL), 0) AS open_tokens,
-                   coalesce(sum(c.nusd) FILTER (WHERE k.id IS NOT NULL), 0) AS open_nusd
-            FROM calls c LEFT JOIN tasks k ON k.id = c.task_id AND k.applied_at IS NULL WHERE c.run_id = r.id
-        ) AS l
-        WHERE r.id = :run AND (r.spent_calls <> l.calls - l.open OR r.spent_tokens <> l.tokens - l.open_tokens
-                               OR r.spent_nusd <> l.nusd - l.open_nusd)
+                   coalesce(sum(c.nusd), 0) AS nusd
+            FROM calls c LEFT JOIN tasks k ON k.id = c.task_id AND k.applied_at IS NULL
+            WHERE c.run_id = r.id AND k.id IS NULL
+        ) AS c, LATERAL (
+            SELECT count(*) AS calls, coalesce(sum(a.tokens), 0) AS tokens, coalesce(sum(a.nusd), 0) AS nusd
+            FROM attempts a WHERE a.run_id = r.id AND a.settled
+        ) AS a
+        WHERE r.id = :run AND (r.spent_calls <> c.calls + a.calls OR r.spent_tokens <> c.tokens + a.tokens
+                               OR r.spent_nusd <> c.nusd + a.nusd)
+    """,
+    "an outstanding task has reserved what it has paid for and what it may have to pay for": """
+        SELECT 'task ' || k.key || ' reserved ' || k.reserved_calls || ' calls and may have used ' || u.calls
+        FROM tasks k, LATERAL (
+            SELECT count(*) AS calls, coalesce(sum(tokens), 0) AS tokens, coalesce(sum(nusd), 0) AS nusd FROM (
+                SELECT c.tokens_in + c.tokens_out AS tokens, c.nusd FROM calls c WHERE c.task_id = k.id
+                UNION ALL SELECT a.tokens, a.nusd FROM attempts a WHERE a.task_id = k.id
+            ) AS used
+        ) AS u
+        WHERE k.run_id = :run AND k.applied_at IS NULL
+          AND (u.calls > k.reserved_calls OR u.tokens > k.reserved_tokens OR u.nusd > k.reserved_nusd)
+    """,
+    "an attempt without an answer is settled with its task, and open no longer than that": """
+        SELECT 'attempt ' || a.id || ' is ' || a.fate FROM attempts a
+        LEFT JOIN tasks k ON k.id = a.task_id AND k.applied_at IS NULL
+        WHERE a.run_id = :run AND ((k.id IS NULL AND (a.fate = 'open' OR NOT a.settled))
+                                   OR (k.id IS NOT NULL AND a.settled))
     """,
     "what is reserved is what the outstanding tasks reserved": """
         SELECT 'reserved ' || r.reserved_calls || ' calls, the tasks say ' || k.calls FROM runs r, LATERAL (
@@ -84,9 +105,12 @@ LAWS: dict[str, str] = {
         WHERE id = :run AND (reserved_calls + spent_calls > cap_calls
             OR reserved_tokens + spent_tokens > cap_tokens OR reserved_nusd + spent_nusd > cap_nusd)
         UNION ALL
-        SELECT 'the ledger holds ' || l.calls || ' calls, cap ' || r.cap_calls FROM runs r, LATERAL (
-            SELECT count(*) AS calls, sum(tokens_in + tokens_out) AS tokens, sum(nusd) AS nusd
-            FROM calls WHERE run_id = r.id
+        SELECT 'the ledger and what was lost come to ' || l.calls || ' calls, cap ' || r.cap_calls
+        FROM runs r, LATERAL (
+            SELECT count(*) AS calls, sum(tokens) AS tokens, sum(nusd) AS nusd FROM (
+                SELECT tokens_in + tokens_out AS tokens, nusd FROM calls WHERE run_id = r.id
+                UNION ALL SELECT tokens, nusd FROM attempts WHERE run_id = r.id
+            ) AS paid
         ) AS l
         WHERE r.id = :run AND (l.calls > r.cap_calls OR l.tokens > r.cap_tokens OR l.nusd > r.cap_nusd)
     """,
@@ -113,12 +137,31 @@ LAWS: dict[str, str] = {
     """,
 }
 
+NO_SECRETS = "no secret of this environment is in any row"
+# Shorter ones are no secrets, and would be found in any text.
+_SHORTEST_SECRET = 8
 _SHOWN = 5
 
 
 def recount(connection: Connection, run_id: int) -> Mapping[str, list[str]]:
     """For each law, what breaks it (at most a few examples, then their number); an empty list is a law that holds."""
     return {law: _broken(connection, query, run_id) for law, query in LAWS.items()}
+
+
+def leaks(connection: Connection, secrets: Collection[str]) -> list[str]:
+    """The tables that hold one of these secrets in some row, of whichever run."""
+    found = []
+    for table in metadata.sorted_tables:
+        query = select(func.count()).select_from(table).where(or_(false(), *(_holds(table, s) for s in secrets)))
+        if count := connection.execute(query).scalar_one():
+            found.append(f"{count} rows of table {table.name}")
+    return found
+
+
+def _holds(table: Table, secret: str) -> ColumnElement[bool]:
+    if len(secret) < _SHORTEST_SECRET:
+        return false()
+    return func.strpos(cast(literal_column(table.name), Text), secret) > 0
 
 
 def _broken(connection: Connection, query: str, run_id: int) -> list[str]:

@@ -10,11 +10,12 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """Upper limits of a run; None is no limit. Money is in nano-dollars."""
+    """Upper limits of a run; None is no limit. Money is in nano-dollars, `seconds` are those in which it is driven."""
 
     calls: int | None = None
     tokens: int | None = None
     nusd: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Run:
     spent: Spend
     calls_replayed: int
     owner_token: int
+    driven_s: float
     created_at: datetime
     finished_at: datetime | None
 
@@ -122,11 +124,12 @@ class NewTask:
     kind: str
     payload: Json
     reserved: Spend
+    deadline_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A claimed task: whoever writes to it must name this token."""
+    """A claimed task: whoever writes to it must name this token, and has `deadline_s` seconds from the claim on."""
 
     task_id: int
     token: int
@@ -135,6 +138,22 @@ class Lease:
     kind: str
     payload: Json
     attempts: int
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """A request about to be sent for a task under a lease. `tokens` and `nusd` are the most that it can cost."""
+
+    id: str
+    key: str
+    run_id: int
+    task_id: int
+    lease_token: int
+    role: str
+    endpoint: str
+    tokens: int
+    nusd: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

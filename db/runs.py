@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
+from db import attempts
 from db.errors import StaleLease
 from db.records import Caps, Json, Run, Spend, TreeRow
-from db.schema import calls, runs, trees
+from db.schema import runs, tasks, trees
 
 _NOW = func.now()
 
@@ -36,6 +37,7 @@ def create(
         "cap_calls": caps.calls,
         "cap_tokens": caps.tokens,
         "cap_nusd": caps.nusd,
+        "cap_s": caps.seconds,
     }
     row = connection.execute(insert(runs).values(**values).returning(*runs.c)).one()
     connection.execute(
@@ -57,11 +59,12 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         reason=row.reason,
         seeds_given=row.seeds_given,
         seeds_duplicate=row.seeds_duplicate,
-        caps=Caps(calls=row.cap_calls, tokens=row.cap_tokens, nusd=row.cap_nusd),
+        caps=Caps(calls=row.cap_calls, tokens=row.cap_tokens, nusd=row.cap_nusd, seconds=row.cap_s),
         reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
         spent=Spend(calls=row.spent_calls, tokens=row.spent_tokens, nusd=row.spent_nusd),
         calls_replayed=row.calls_replayed,
         owner_token=row.owner_token,
+        driven_s=row.driven_s,
         created_at=row.created_at,
         finished_at=row.finished_at,
     )
@@ -94,7 +97,7 @@ def adopt(connection: Connection, *, owner: str, lease_s: float) -> Run | None:
     row = connection.execute(
         update(runs)
         .where(runs.c.id == free.scalar_subquery())
-        .values(owner=owner, owner_token=runs.c.owner_token + 1, owner_until=_until(lease_s))
+        .values(owner=owner, owner_token=runs.c.owner_token + 1, owner_until=_until(lease_s), driven_at=_NOW)
         .returning(*runs.c)
     ).one_or_none()
     return None if row is None else _run(row)
@@ -107,16 +110,24 @@ def _until(lease_s: float) -> ColumnElement[datetime]:
 def hold(connection: Connection, run: Run, *, lease_s: float) -> Run:
     """Locks the run's row for this transaction and extends our ownership when half of it has gone by.
 
+    Wall time is counted with it, at most one lease at a time: a machine that slept has not driven.
+
     Raises:
         StaleLease: somebody else has adopted the run.
     """
     mine = (runs.c.id == run.id, runs.c.owner_token == run.owner_token)
     row = connection.execute(select(runs).where(*mine).with_for_update()).one_or_none()
-    ageing = runs.c.owner_until < _until(lease_s / 2)
-    connection.execute(update(runs).where(*mine, ageing).values(owner_until=_until(lease_s)))
     if row is None:
         raise StaleLease(f"run {run.name} has another owner")
-    return _run(row)
+    ageing = or_(runs.c.owner_until < _until(lease_s / 2), runs.c.driven_at < _until(-1.0))
+    extended = {"owner_until": _until(lease_s), "driven_s": _driven(lease_s), "driven_at": _NOW}
+    aged = connection.execute(update(runs).where(*mine, ageing).values(**extended).returning(*runs.c)).one_or_none()
+    return _run(aged or row)
+
+
+def _driven(lease_s: float) -> ColumnElement[float]:
+    since = func.coalesce(func.extract("epoch", _NOW - runs.c.driven_at), 0)
+    return runs.c.driven_s + func.least(since, lease_s)
 
 
 def let_go(connection: Connection, run: Run) -> None:
@@ -144,7 +155,7 @@ def set_phase(connection: Connection, run_id: int, phase: str) -> None:
 
 def set_caps(connection: Connection, run_id: int, caps: Caps) -> None:
     """New limits for a run that goes on."""
-    values = {"cap_calls": caps.calls, "cap_tokens": caps.tokens, "cap_nusd": caps.nusd}
+    values = {"cap_calls": caps.calls, "cap_tokens": caps.tokens, "cap_nusd": caps.nusd, "cap_s": caps.seconds}
     connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
@@ -162,14 +173,8 @@ def reserve(connection: Connection, run_id: int, amount: Spend) -> None:
 
 
 def settle(connection: Connection, run_id: int, *, reserved: Spend, task_ids: Sequence[int], replayed: int) -> None:
-    """Turns the reservation of applied tasks into what the ledger says that they spent."""
-    spent = connection.execute(
-        select(
-            func.count(),
-            func.coalesce(func.sum(calls.c.tokens_in + calls.c.tokens_out), 0),
-            func.coalesce(func.sum(calls.c.nusd), 0),
-        ).where(calls.c.run_id == run_id, calls.c.task_id.in_(task_ids))
-    ).one()
+    """Turns the reservation of closing tasks into what they spent: their answers, and attempts without one."""
+    spent = attempts.settle(connection, task_ids)
     connection.execute(
         update(runs)
         .where(runs.c.id == run_id)
@@ -177,28 +182,23 @@ def settle(connection: Connection, run_id: int, *, reserved: Spend, task_ids: Se
             reserved_calls=runs.c.reserved_calls - reserved.calls,
             reserved_tokens=runs.c.reserved_tokens - reserved.tokens,
             reserved_nusd=runs.c.reserved_nusd - reserved.nusd,
-            spent_calls=runs.c.spent_calls + spent[0],
-            spent_tokens=runs.c.spent_tokens + int(spent[1]),
-            spent_nusd=runs.c.spent_nusd + int(spent[2]),
+            spent_calls=runs.c.spent_calls + spent.calls,
+            spent_tokens=runs.c.spent_tokens + spent.tokens,
+            spent_nusd=runs.c.spent_nusd + spent.nusd,
             calls_replayed=runs.c.calls_replayed + replayed,
         )
     )
 
 
-def reconcile(connection: Connection, run_id: int) -> None:
-    """Sets what an ending run spent to what the ledger holds, late responses of lost leases included."""
-    total = connection.execute(
-        select(
-            func.count(),
-            func.coalesce(func.sum(calls.c.tokens_in + calls.c.tokens_out), 0),
-            func.coalesce(func.sum(calls.c.nusd), 0),
-        ).where(calls.c.run_id == run_id)
-    ).one()
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(spent_calls=total[0], spent_tokens=int(total[1]), spent_nusd=int(total[2]))
-    )
+def cancel(connection: Connection, run_id: int) -> None:
+    """Ends a run for good: its tasks go, and with them what they had reserved. Workers find their leases void."""
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+    open_tasks = tasks.c.run_id == run_id, tasks.c.applied_at.is_(None)
+    ids = list(connection.scalars(select(tasks.c.id).where(*open_tasks).order_by(tasks.c.id).with_for_update()))
+    row = by_id(connection, run_id)
+    settle(connection, run_id, reserved=row.reserved, task_ids=ids, replayed=0)
+    connection.execute(delete(tasks).where(*open_tasks))
+    set_status(connection, run_id, "cancelled", reason="cancelled")
 
 
 def trees_of(connection: Connection, run_id: int, *, status: Sequence[str] | None = None) -> list[TreeRow]:

@@ -61,6 +61,7 @@ runs = Table(
     Column("cap_calls", BigInteger),
     Column("cap_tokens", BigInteger),
     Column("cap_nusd", BigInteger),
+    Column("cap_s", Double),
     _count("reserved_calls"),
     _count("reserved_tokens"),
     _count("reserved_nusd"),
@@ -71,6 +72,9 @@ runs = Table(
     Column("owner", Text),
     Column("owner_token", BigInteger, nullable=False, server_default=text("0")),
     _time("owner_until"),
+    # Wall time is counted while somebody drives the run: up to `driven_at` it was `driven_s` seconds.
+    Column("driven_s", Double, nullable=False, server_default=text("0")),
+    _time("driven_at"),
     _time("created_at", now=True),
     _time("finished_at"),
     CheckConstraint("cap_calls IS NULL OR reserved_calls + spent_calls <= cap_calls", name="cap_calls"),
@@ -156,6 +160,9 @@ tasks = Table(
     _time("not_before", now=True),
     Column("lease_token", BigInteger, nullable=False, server_default=text("0")),
     _time("lease_until"),
+    # The second clock: whoever is alive but stuck for this long loses the task, however well it beats.
+    Column("deadline_s", Double, nullable=False, server_default=text("600")),
+    _time("deadline"),
     Column("worker", Text),
     _count("reserved_calls"),
     _count("reserved_tokens"),
@@ -199,6 +206,29 @@ calls = Table(
     CheckConstraint("outcome IN ('ok', 'cut', 'empty', 'refused', 'filtered')", name="outcome"),
     Index("calls_run_id_idx", "run_id"),
     Index("calls_task_id_idx", "task_id"),
+)
+
+# Requests sent, or about to be, whose answer is in no row of `calls`: each may have to be paid for.
+# `open`: nobody knows yet. `lost`: the task has ended without it. `doubled`: another had answered already.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("task_id", BigInteger, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("nusd", BigInteger),
+    Column("fate", Text, nullable=False, server_default=text("'open'")),
+    # Counted into what the run has spent, at the worst it can have cost.
+    Column("settled", Boolean, nullable=False, server_default=text("false")),
+    _time("created_at", now=True),
+    CheckConstraint("fate IN ('open', 'lost', 'doubled')", name="fate"),
+    Index("attempts_run_id_idx", "run_id"),
+    Index("attempts_task_id_idx", "task_id"),
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.02},
 )
 
 examples = Table(

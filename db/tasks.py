@@ -11,7 +11,7 @@ Every write of a worker names the lease token, which grows with each claim; a st
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.errors import StaleLease
@@ -19,6 +19,8 @@ from db.records import Json, Lease, NewTask, Spend, TaskRow
 from db.schema import runs, tasks
 
 _NOW = func.now()
+SILENT = "its worker stopped beating"
+STUCK = "its worker was stuck in it beyond the deadline"
 
 
 def _seconds(seconds: float) -> ColumnElement[object]:
@@ -39,6 +41,7 @@ def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list
             "reserved_calls": task.reserved.calls,
             "reserved_tokens": task.reserved.tokens,
             "reserved_nusd": task.reserved.nusd,
+            "deadline_s": task.deadline_s,
             "hinted_at": _NOW,
         }
         for task in new
@@ -67,6 +70,7 @@ def claim(connection: Connection, task_id: int, *, worker: str, lease_s: float, 
             attempts=tasks.c.attempts + 1,
             lease_token=tasks.c.lease_token + 1,
             lease_until=_NOW + _seconds(lease_s),
+            deadline=_NOW + func.make_interval(0, 0, 0, 0, 0, 0, tasks.c.deadline_s),
             worker=worker,
         )
         .returning(*tasks.c)
@@ -83,21 +87,28 @@ def _lease(row: Row[tuple[object, ...]]) -> Lease:
         kind=row.kind,
         payload=row.payload,
         attempts=row.attempts,
+        deadline_s=row.deadline_s,
     )
 
 
 def beat(connection: Connection, held: Iterable[tuple[int, int]], *, lease_s: float) -> set[int]:
-    """Extends the leases (task id, token) that are still ours; returns their task ids."""
+    """Extends the leases (task id, token) that are still ours, up to their deadlines; returns their task ids."""
     pairs = list(held)
     if not pairs:
         return set()
+    ours = _locked(tuple_(tasks.c.id, tasks.c.lease_token).in_(pairs), tasks.c.state == "leased")
     rows = connection.execute(
         update(tasks)
-        .where(tuple_(tasks.c.id, tasks.c.lease_token).in_(pairs), tasks.c.state == "leased")
-        .values(lease_until=_NOW + _seconds(lease_s))
+        .where(tasks.c.id.in_(ours), tasks.c.deadline > _NOW)
+        .values(lease_until=func.least(_NOW + _seconds(lease_s), tasks.c.deadline))
         .returning(tasks.c.id)
     )
     return {row.id for row in rows}
+
+
+def _locked(*which: ColumnElement[bool], skip: bool = False) -> Select[tuple[int]]:
+    """These tasks' ids, locked by order of id: whoever locks several does it so, or two would wait for each other."""
+    return select(tasks.c.id).where(*which).order_by(tasks.c.id).with_for_update(skip_locked=skip)
 
 
 def finish(connection: Connection, lease: Lease, result: Json) -> None:
@@ -137,22 +148,37 @@ def _fenced(connection: Connection, lease: Lease, values: Mapping[str, object]) 
 
 
 def sweep(connection: Connection, run_id: int, *, max_attempts: int, hint_age_s: float) -> list[tuple[int, str]]:
-    """Frees expired leases and returns (id, kind) of every due task whose hint is old enough to be lost."""
-    expired = (tasks.c.run_id == run_id, tasks.c.state == "leased", tasks.c.lease_until < _NOW)
+    """Frees expired leases and returns (id, kind) of every due task whose hint is old enough to be lost.
+
+    Two clocks end a lease: its worker has stopped beating, or has been at it for longer than the deadline.
+    """
+    expired = _locked(tasks.c.run_id == run_id, tasks.c.state == "leased", tasks.c.lease_until < _NOW, skip=True)
     spent = tasks.c.attempts >= max_attempts
-    lost = "its worker stopped beating"
-    connection.execute(update(tasks).where(*expired, spent).values(state="failed", error=lost, lease_until=None))
     connection.execute(
-        update(tasks).where(*expired).values(state="ready", error=lost, lease_until=None, hinted_at=None)
-    )
-    forgotten = connection.execute(
         update(tasks)
-        .where(tasks.c.run_id == run_id, tasks.c.state == "ready", tasks.c.not_before <= _NOW)
-        .where((tasks.c.hinted_at.is_(None)) | (tasks.c.hinted_at < _NOW - _seconds(hint_age_s)))
-        .values(hinted_at=_NOW)
-        .returning(tasks.c.id, tasks.c.kind)
+        .where(tasks.c.id.in_(expired))
+        .values(
+            state=case((spent, "failed"), else_="ready"),
+            error=case((tasks.c.deadline <= _NOW, STUCK), else_=SILENT),
+            lease_until=None,
+            hinted_at=None,
+        )
     )
-    return [(row.id, row.kind) for row in forgotten]
+    return _forgotten(connection, run_id, hint_age_s)
+
+
+def _forgotten(connection: Connection, run_id: int, hint_age_s: float) -> list[tuple[int, str]]:
+    due = _locked(
+        tasks.c.run_id == run_id,
+        tasks.c.state == "ready",
+        tasks.c.not_before <= _NOW,
+        tasks.c.hinted_at.is_(None) | (tasks.c.hinted_at < _NOW - _seconds(hint_age_s)),
+        skip=True,
+    )
+    rows = connection.execute(
+        update(tasks).where(tasks.c.id.in_(due)).values(hinted_at=_NOW).returning(tasks.c.id, tasks.c.kind)
+    )
+    return [(row.id, row.kind) for row in rows]
 
 
 def complaint(connection: Connection, run_id: int, prefix: str) -> str | None:
@@ -171,6 +197,12 @@ def forgive(connection: Connection, run_id: int) -> None:
         .where(tasks.c.run_id == run_id, tasks.c.state == "ready")
         .values(error=None, not_before=_NOW, hinted_at=None)
     )
+
+
+def withdraw(connection: Connection, run_id: int, reason: str) -> None:
+    """Fails what nobody has begun yet; what is in hand is let finish."""
+    ready = _locked(tasks.c.run_id == run_id, tasks.c.state == "ready")
+    connection.execute(update(tasks).where(tasks.c.id.in_(ready)).values(state="failed", error=reason))
 
 
 def finished(connection: Connection, run_id: int, limit: int) -> list[TaskRow]:

@@ -96,6 +96,26 @@ def evolved_means(connection: Connection, run_id: int) -> Mapping[str, float | N
     )
 
 
+def unanswered(connection: Connection, run_id: int) -> Mapping[str, int]:
+    """Attempts that may have been paid for without an answer of their own, by fate."""
+    rows = connection.execute(
+        text("SELECT fate, count(*) AS n FROM attempts WHERE run_id = :run GROUP BY fate"), {"run": run_id}
+    )
+    return {row.fate: row.n for row in rows}
+
+
+def waiting(connection: Connection, run_id: int) -> Mapping[str, Any] | None:
+    """How many tasks wait to be tried again, and the latest cause; None when none does."""
+    row = connection.execute(
+        text(
+            "SELECT count(*) AS tasks, (array_agg(error ORDER BY not_before DESC))[1] AS cause FROM tasks "
+            "WHERE run_id = :run AND state = 'ready' AND error IS NOT NULL AND not_before > now()"
+        ),
+        {"run": run_id},
+    ).one()
+    return dict(row._mapping) if row.tasks else None
+
+
 _REASONS = """
     SELECT reason, count(*) AS n FROM (
         SELECT n.reason FROM nodes n JOIN trees t ON t.id = n.tree_id

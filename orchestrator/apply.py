@@ -44,7 +44,7 @@ def interpret(task: TaskRow) -> Applied:
     """Reads a task's result, or what its failure means for the nodes it was about."""
     payload = payload_of.validate_python(task.payload)
     if task.state == "failed" or task.result is None:
-        return _failed(payload)
+        return _failed(payload, Reason.BUDGET if task.error == Reason.BUDGET else Reason.TASK_FAILED)
     result = result_of.validate_python(task.result)
     if isinstance(result, ExpandResult):
         changes = [_evolved(payload.tree_id, child) for child in result.children]
@@ -55,9 +55,8 @@ def interpret(task: TaskRow) -> Applied:
     return _responded(payload, result)
 
 
-def _failed(payload: Payload) -> Applied:
-    """No attempt could carry the task out."""
-    reason = Reason.TASK_FAILED
+def _failed(payload: Payload, reason: Reason) -> Applied:
+    """No attempt could carry the task out, or none was to be made any more."""
     if isinstance(payload, ExpandPayload):
         lost = [Evolved(key=child.key, failed=reason) for child in payload.children]
         return Applied(tree_id=payload.tree_id, changes=tuple(_evolved(payload.tree_id, child) for child in lost))

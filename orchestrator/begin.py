@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from db import runs, tasks
 from db.errors import ConfigError
 from db.records import Caps, Run
-from orchestrator.config import RunConfig
+from orchestrator.config import RunConfig, frozen_config
 from orchestrator.seeds import Seeds
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -80,6 +80,8 @@ def _check_caps(run: Run, caps: Caps) -> None:
     for word, cap, amount in (("calls", caps.calls, used.calls), ("tokens", caps.tokens, used.tokens)):
         if cap is not None and cap < amount:
             raise ConfigError(f"--max-{word} {cap}: run {run.name} has already used or reserved {amount}")
+    if caps.seconds is not None and caps.seconds < run.driven_s:
+        raise ConfigError(f"--max-hours: run {run.name} has already been driven for {run.driven_s / 3600:.2f} hours")
     if caps.nusd is not None and caps.nusd < used.nusd:
         raise ConfigError(f"--max-usd: run {run.name} has already used or reserved {used.nusd / 1e9:.6f}")
 
@@ -87,14 +89,16 @@ def _check_caps(run: Run, caps: Caps) -> None:
 def _same_unfinished(connection: Connection, config: RunConfig, seeds: Seeds) -> Run | None:
     for name in runs.names(connection):
         run = runs.by_name(connection, name)
-        if (
-            run
-            and run.status not in ENDED
-            and run.config_hash == config.digest()
-            and _same_seeds(connection, run, seeds)
-        ):
+        if run and run.status not in ENDED and _same_config(run, config) and _same_seeds(connection, run, seeds):
             return run
     return None
+
+
+def _same_config(run: Run, config: RunConfig) -> bool:
+    try:
+        return frozen_config(run) == config
+    except ConfigError:
+        return False
 
 
 def _next_name(connection: Connection, stem: str) -> str:
@@ -104,7 +108,7 @@ def _next_name(connection: Connection, stem: str) -> str:
 
 
 def _refuse_other(connection: Connection, run: Run, config: RunConfig, seeds: Seeds) -> None:
-    if run.config_hash != config.digest():
+    if frozen_config(run) != config:
         other = differences(run.config, config.model_dump(mode="json"))
         raise ConfigError(
             f"run {run.name!r} exists with another configuration ({'; '.join(other[:4])}): choose another --name"

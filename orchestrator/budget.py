@@ -1,25 +1,40 @@
-"""Budget arithmetic: what a task could cost at the worst, and whether a cap leaves room for it."""
+"""Budget arithmetic: what a task could cost at the worst, and whether a cap leaves room for it. Pure."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from db.records import Caps, Run, Spend
 from workers.config import Role, WorkSettings
 from workers.contracts import Kind, worst_calls
 
+# The longest prompt of each role so far, in tokens as the endpoint counted them.
+Prompts = Mapping[Role, int]
+NONE_YET: Prompts = MappingProxyType({})
+# A prompt is announced at its number of bytes (workers/llm/call.py), about four and a half for a token of English.
+_BYTES_A_TOKEN, _MARGIN = 5, 64
+# Answers are slower to come than scores: keep this much more time for them than the run's pace would need.
+_SLACK = 1.3
 
-def worst_case(settings: WorkSettings, kind: Kind, count: int) -> Spend:
-    """Every call that the task may make, each at its full prompt and answer. Unknown prices count as nothing.
 
+def worst_case(settings: WorkSettings, kind: Kind, count: int, prompts: Prompts = NONE_YET) -> Spend:
+    """Every call that the task may make, each at its longest prompt and full answer. Unknown prices count as nothing.
+
+    Prompts are as long as the role allows, until the run has seen how long they are. Attempts beyond this (after a
+    time-out, a kill, or with a longer prompt) reserve what they need before they are made (`db.attempts`).
     A cap on money with an unknown price is refused before a run starts, so nothing is ever guessed here.
     """
     total = Spend()
     for role, calls in worst_calls(settings, kind, count).items():
-        total += _one_call(settings, role).times(calls)
+        total += _one_call(settings, role, prompts).times(calls)
     return total
 
 
-def _one_call(settings: WorkSettings, role: Role) -> Spend:
+def _one_call(settings: WorkSettings, role: Role, prompts: Prompts) -> Spend:
     limits = settings.role(role)
-    price = settings.endpoint(role).nusd(limits.max_prompt_tokens, limits.max_tokens)
-    return Spend(calls=1, tokens=limits.max_prompt_tokens + limits.max_tokens, nusd=price or 0)
+    seen = prompts.get(role)
+    prompt = limits.max_prompt_tokens if seen is None else _BYTES_A_TOKEN * seen + _MARGIN
+    price = settings.endpoint(role).nusd(prompt, limits.max_tokens)
+    return Spend(calls=1, tokens=prompt + limits.max_tokens, nusd=price or 0)
 
 
 def least(settings: WorkSettings, children: int, *, responses: bool) -> Spend:
@@ -35,6 +50,18 @@ def fits(caps: Caps, committed: Spend, more: Spend) -> bool:
     total = committed + more
     pairs = ((caps.calls, total.calls), (caps.tokens, total.tokens), (caps.nusd, total.nusd))
     return all(cap is None or amount <= cap for cap, amount in pairs)
+
+
+def out_of_time(run: Run, *, answers: int) -> bool:
+    """Whether growing must end for the cap on time, so that this many answers can still be had before it.
+
+    At the run's own pace: the calls it has paid for in the seconds it was driven.
+    """
+    if run.caps.seconds is None:
+        return False
+    pace = run.spent.calls / run.driven_s if run.driven_s and run.spent.calls else None
+    needed = _SLACK * answers / pace if pace else 0.0
+    return run.driven_s + needed >= run.caps.seconds
 
 
 def committed(run: Run) -> Spend:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from db.errors import ConfigError
+from db.records import Json, Run
 from orchestrator.search import IdeaMcts
 from orchestrator.search.select import Uct
 from workers.config import Endpoint, Role, Settings, Style, WorkSettings
@@ -123,7 +124,25 @@ class RunConfig(Settings):
 
     def digest(self) -> str:
         """A short hash of all of it."""
-        return sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(self.model_dump(mode="json"))
+
+
+def frozen_config(run: Run) -> RunConfig:
+    """The configuration that a run was begun with.
+
+    Raises:
+        ConfigError: its row was changed by hand, or written by a version that we cannot read.
+    """
+    if _digest(run.config) != run.config_hash:
+        raise ConfigError("its configuration in the database is not the one it was begun with: somebody changed it")
+    try:
+        return RunConfig.model_validate(run.config)
+    except ValidationError as error:
+        raise ConfigError(f"its configuration is of another version ({explain(error)}): use that one") from None
+
+
+def _digest(config: Json) -> str:
+    return sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 import structlog
 from sqlalchemy import Connection, Engine
 
-from db import examples, nodes, runs, tasks
-from db.records import NewTask, NodeRow, RolloutRow, Run, Spend, TreeRow
+from db import calls, examples, nodes, runs, tasks, views
+from db.chaos import stumble
+from db.records import NewTask, NodeRow, RolloutRow, Run, Spend, TaskRow, TreeRow
 from orchestrator.apply import Applied, interpret
-from orchestrator.budget import committed, worst_case
-from orchestrator.config import RunConfig
+from orchestrator.budget import committed, out_of_time, worst_case
+from orchestrator.config import frozen_config
 from orchestrator.forest import Growing, node_row, planted, restored, rollout_row
 from orchestrator.issue import Purse, keys_in, keys_of, response_task, task_for
 from orchestrator.pool import Candidate, choose
@@ -22,6 +23,7 @@ from orchestrator.search import Expand, Proposal, Rollout, Status, ask, candidat
 from orchestrator.search.idea_mcts import is_spent
 from orchestrator.search.tree import is_unjudged
 from orchestrator.seeds import Seed
+from workers.config import Role
 from workers.contracts import Kind, Reason
 
 log = structlog.get_logger()
@@ -50,11 +52,12 @@ class Driver:
     def __init__(self, engine: Engine, run: Run) -> None:
         self._engine = engine
         self._run = run
-        self._config = RunConfig.model_validate(run.config)
+        self._config = frozen_config(run)
         self._policy = self._config.search.policy()
         self._growing: dict[int, Growing] = {}
         self._waiting: list[TreeRow] = []
         self._harvestable = 0
+        self._prompts: dict[Role, int] = {}
         self._loaded = False
 
     @property
@@ -75,7 +78,10 @@ class Driver:
         try:
             with self._engine.begin() as connection:
                 self._run = runs.hold(connection, self._run, lease_s=OWNER_LEASE_S)
-                return (False, []) if self.over else self._round(connection)
+                done = (False, []) if self.over else self._round(connection)
+                stumble()
+            stumble()
+            return done
         except BaseException:
             self._loaded = False
             raise
@@ -139,8 +145,14 @@ class Driver:
             task_ids=[task.id for task in finished],
             replayed=sum(news.replayed for news in applied),
         )
+        self._learn(connection, finished)
         tasks.close(connection, finished)
         return len(finished)
+
+    def _learn(self, connection: Connection, finished: list[TaskRow]) -> None:
+        """How long prompts really are, so that no more is reserved than may be needed."""
+        for role, tokens in calls.longest_prompts(connection, [task.id for task in finished]).items():
+            self._prompts[Role(role)] = max(tokens, self._prompts.get(Role(role), 0))
 
     def _tell(self, news: Applied) -> list[NodeRow]:
         """Tells the core; only what was news to it is written."""
@@ -152,8 +164,8 @@ class Driver:
     # -- what to ask next
 
     def _grow(self, connection: Connection) -> list[tuple[int, str]]:
-        writes, purse = Writes(), self._purse()
-        blocked = self._propose_all(connection, writes, purse)
+        writes, purse, answers = Writes(), *self._purse()
+        blocked = out_of_time(self._run, answers=answers) or self._propose_all(connection, writes, purse)
         added = self._write(connection, writes)
         if not added and not self._growing and not self._waiting:
             return self._harvest(connection)
@@ -161,8 +173,11 @@ class Driver:
             return self._cut(connection)
         return added
 
-    def _purse(self) -> Purse:
-        """The budget less what must follow: scores for texts on their way, responses for what may be harvested."""
+    def _purse(self) -> tuple[Purse, int]:
+        """The budget less what must follow: scores for texts on their way, responses for what may be harvested.
+
+        And how many responses those are.
+        """
         earmarked, evolving = Spend(), 0
         for growing in self._growing.values():
             evolved = [node for node in growing.tree.nodes.values() if node.parent is not None]
@@ -170,17 +185,17 @@ class Driver:
             unjudged = sum(is_unjudged(growing.tree, node) for node in evolved)
             earmarked += self._judging(unjudged)
         expected = min(self._harvestable + evolving, self._config.harvest.size)
-        return Purse(
-            caps=self._run.caps, committed=committed(self._run), earmarked=earmarked + self._responses(expected)
-        )
+        earmarked += self._responses(expected)
+        purse = Purse(caps=self._run.caps, committed=committed(self._run), earmarked=earmarked)
+        return purse, expected if self._config.harvest.responses else 0
 
     def _judging(self, count: int) -> Spend:
-        return worst_case(self._config.work, Kind.EVALUATE, count) if count else Spend()
+        return worst_case(self._config.work, Kind.EVALUATE, count, self._prompts) if count else Spend()
 
     def _responses(self, count: int) -> Spend:
         if not self._config.harvest.responses:
             return Spend()
-        return worst_case(self._config.work, Kind.RESPOND, count)
+        return worst_case(self._config.work, Kind.RESPOND, count, self._prompts)
 
     def _propose_all(self, connection: Connection, writes: Writes, purse: Purse) -> bool:
         """Asks every tree, opening new ones while there is room. Returns whether a cap stood in the way."""
@@ -201,7 +216,7 @@ class Driver:
         step = ask(growing.tree, self._policy)
         self._back_up(growing, step.rollouts, writes)
         for proposal in step.proposals:
-            task = task_for(growing.row.id, proposal, self._config.work)
+            task = task_for(growing.row.id, proposal, self._config.work, self._prompts)
             if not self._afford(proposal, task, purse):
                 for key in keys_of(proposal):
                     release(growing.tree, key)
@@ -301,7 +316,7 @@ class Driver:
         purse = Purse(caps=self._run.caps, committed=committed(self._run), earmarked=Spend())
         writes = Writes()
         for example in examples.pending(connection, self._run.id):
-            task = response_task(example.tree_id, example.node_key, self._config.work)
+            task = response_task(example.tree_id, example.node_key, self._config.work, self._prompts)
             if not purse.take(task):
                 break
             writes.issued.append(task)
@@ -309,22 +324,25 @@ class Driver:
         return added or self._await_responses(connection)
 
     def _await_responses(self, connection: Connection) -> list[tuple[int, str]]:
+        if out_of_time(self._run, answers=0):
+            tasks.withdraw(connection, self._run.id, Reason.BUDGET)
         if not tasks.any_open(connection, self._run.id):
             examples.fail_pending(connection, self._run.id, Reason.BUDGET)
             self._end(connection)
         return []
 
     def _end(self, connection: Connection) -> None:
-        unfinished = runs.trees_of(connection, self._run.id, status=["cut", "waiting"])
-        runs.reconcile(connection, self._run.id)
         runs.set_phase(connection, self._run.id, "ended")
-        if unfinished:
-            reason = f"the cap left {len(unfinished)} of {self._trees(connection)} trees not fully grown"
-            runs.set_status(connection, self._run.id, "stopped", reason=reason)
-        else:
-            runs.set_status(connection, self._run.id, "done")
+        reason = self._left_undone(connection)
+        runs.set_status(connection, self._run.id, "stopped" if reason else "done", reason=reason)
         self._run = runs.by_id(connection, self._run.id)
         log.info("run_ended", run=self._run.name, status=self._run.status, reason=self._run.reason)
 
-    def _trees(self, connection: Connection) -> int:
-        return len(runs.trees_of(connection, self._run.id))
+    def _left_undone(self, connection: Connection) -> str | None:
+        """What a cap has kept from being done; None when it has kept nothing."""
+        trees = runs.trees_of(connection, self._run.id)
+        unfinished = sum(tree.status in ("cut", "waiting") for tree in trees)
+        if unfinished:
+            return f"the cap left {unfinished} of {len(trees)} trees not fully grown"
+        unpaid = views.reasons(connection, self._run.id).get(Reason.BUDGET, 0)
+        return f"the cap left {unpaid} evolutions or responses undone" if unpaid else None

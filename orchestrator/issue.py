@@ -1,10 +1,9 @@
 """From proposals to tasks: payload, idempotency key, and the worst case that is reserved. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from db.records import Caps, NewTask, Spend, TaskRow
-from orchestrator.budget import fits, worst_case
+from orchestrator.budget import NONE_YET, Prompts, fits, worst_case
 from orchestrator.search import Expand, Proposal
 from workers.config import WorkSettings
 from workers.contracts import (
@@ -12,6 +11,7 @@ from workers.contracts import (
     EvaluatePayload,
     ExpandPayload,
     Kind,
+    Payload,
     RespondPayload,
     payload_of,
 )
@@ -19,31 +19,31 @@ from workers.contracts import (
 NOTHING = Spend()
 
 
-def task_for(tree_id: int, proposal: Proposal, settings: WorkSettings) -> NewTask:
+def task_for(tree_id: int, proposal: Proposal, settings: WorkSettings, prompts: Prompts = NONE_YET) -> NewTask:
     """The task that carries out a proposal. Its key is fixed by the nodes it is about, so it can exist only once."""
     if isinstance(proposal, Expand):
         children = tuple(Child(key=child.key, operator=child.operator or "") for child in proposal.children)
         expand = ExpandPayload(tree_id=tree_id, parent=proposal.parent, children=children)
-        return _task(tree_id, Kind.EXPAND, children[0].key, expand.model_dump(mode="json"), len(children), settings)
+        reserved = worst_case(settings, Kind.EXPAND, len(children), prompts)
+        return _task(expand, children[0].key, reserved, settings)
     evaluate = EvaluatePayload(tree_id=tree_id, parent=proposal.parent, nodes=proposal.nodes)
-    count = len(proposal.nodes)
-    return _task(tree_id, Kind.EVALUATE, proposal.nodes[0], evaluate.model_dump(mode="json"), count, settings)
+    reserved = worst_case(settings, Kind.EVALUATE, len(proposal.nodes), prompts)
+    return _task(evaluate, proposal.nodes[0], reserved, settings)
 
 
-def response_task(tree_id: int, node: str, settings: WorkSettings) -> NewTask:
-    payload = RespondPayload(tree_id=tree_id, node=node).model_dump(mode="json")
-    return _task(tree_id, Kind.RESPOND, node, payload, 1, settings)
+def response_task(tree_id: int, node: str, settings: WorkSettings, prompts: Prompts = NONE_YET) -> NewTask:
+    reserved = worst_case(settings, Kind.RESPOND, 1, prompts)
+    return _task(RespondPayload(tree_id=tree_id, node=node), node, reserved, settings)
 
 
-def _task(
-    tree_id: int, kind: Kind, node: str, payload: Mapping[str, object], count: int, settings: WorkSettings
-) -> NewTask:
+def _task(payload: Payload, node: str, reserved: Spend, settings: WorkSettings) -> NewTask:
     return NewTask(
-        tree_id=tree_id,
-        key=f"{tree_id}:{kind.value}:{node}",
-        kind=kind.value,
-        payload=dict(payload),
-        reserved=worst_case(settings, kind, count),
+        tree_id=payload.tree_id,
+        key=f"{payload.tree_id}:{payload.kind.value}:{node}",
+        kind=payload.kind.value,
+        payload=payload.model_dump(mode="json"),
+        reserved=reserved,
+        deadline_s=settings.deadline_s,
     )
 
 

@@ -56,6 +56,16 @@ def settings(config: Path | None) -> dict[str, Any]:
     return {"endpoints": {"default": {"model": os.environ.get(MODEL_VARIABLE) or ANY_MODEL}}}
 
 
+def secrets() -> set[str]:
+    """Every key and password that this environment, its configuration file and the local stack hold."""
+    path = os.environ.get(CONFIG_VARIABLE)
+    keys = ["OPENAI_API_KEY", *(key_variables(Path(path)) if path else [])]
+    local = stack.find()
+    urls = [url for url in (local and local.database_url, local and local.redis_url) if url]
+    inside = environment.passwords(dict(zip((environment.DATABASE, environment.BROKER), urls, strict=False)))
+    return {value for key in keys if (value := environment.read(key))} | {*environment.passwords(), *inside}
+
+
 def find_places(config: Path | None, say: stack.Say) -> Places:
     """Takes what the environment names and starts the rest on this machine.
 

@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from db import runs, workers
-from db.errors import StaleLease
+from db.errors import ConfigError, StaleLease
+from db.records import Run
 from orchestrator.driver import OWNER_LEASE_S, Driver
 from orchestrator.hints import Hints
 
@@ -73,7 +74,16 @@ class Orchestrator:
             if run is None:
                 return
             log.info("run_adopted", run=run.name, token=run.owner_token)
-            self._drivers[run.id] = Driver(self._engine, run)
+            try:
+                self._drivers[run.id] = Driver(self._engine, run)
+            except ConfigError as error:
+                self._pause(run, str(error))
+
+    def _pause(self, run: Run, reason: str) -> None:
+        log.error("run_paused", run=run.name, cause=reason)
+        with self._engine.begin() as connection:
+            runs.let_go(connection, run)
+            runs.set_status(connection, run.id, "paused", reason=reason)
 
     def _drive(self, run_id: int, sweeping: bool) -> bool:
         driver = self._drivers[run_id]

@@ -44,6 +44,8 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         "examples_failed": examples.get("failed", 0),
         "calls": spend["calls"],
         "calls_replayed": run.calls_replayed,
+        "calls_unanswered": dict(views.unanswered(connection, run.id)),
+        "waiting": views.waiting(connection, run.id),
         "tokens_in": spend["tokens_in"],
         "tokens_out": spend["tokens_out"],
         "usd": None if spend["nusd"] is None else spend["nusd"] / NUSD_PER_USD,
@@ -51,6 +53,7 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
             "calls": run.caps.calls,
             "tokens": run.caps.tokens,
             "usd": None if run.caps.nusd is None else run.caps.nusd / NUSD_PER_USD,
+            "hours": None if run.caps.seconds is None else run.caps.seconds / 3600,
         },
         "reserved": {"calls": run.reserved.calls, "tokens": run.reserved.tokens},
         "failures": dict(views.reasons(connection, run.id)),
@@ -65,6 +68,7 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         ],
         "rate": {name: round(value, 3) for name, value in rates.items()},
         "elapsed_s": round(elapsed, 1),
+        "driven_s": round(run.driven_s, 1),
         "eta_s": _eta(run, trees, examples, nodes, elapsed, rates["nodes_per_s"]),
     }
 

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from workers.config import Role
 from workers.contracts import Reason
+from workers.llm.errors import BudgetSpent, CallRefused
 from workers.prompting import Prompt
 
 T = TypeVar("T")
@@ -14,13 +15,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model said. `outcome` is ok, cut, empty, refused or filtered; `call` is its key in the ledger."""
+    """What a model said. `outcome` is ok, cut, empty, refused or filtered; `call` is its key in the ledger.
+
+    `before` are calls whose answers were cut off and asked for again; `replayed` counts those that were not paid.
+    """
 
     text: str
     outcome: str
     call: str
-    replayed: bool
+    replayed: int
     first_token: Mapping[str, float] | None = None
+    before: tuple[str, ...] = ()
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """All that it took to get it."""
+        return (*self.before, self.call)
 
     @property
     def fault(self) -> Reason | None:
@@ -34,6 +44,11 @@ _FAULTS = {
     "refused": Reason.REFUSAL,
     "filtered": Reason.CONTENT_FILTER,
 }
+
+
+def reason_of(error: CallRefused) -> Reason:
+    """Why a node or a response failed for want of a call."""
+    return Reason.BUDGET if isinstance(error, BudgetSpent) else Reason.CALL_FAILED
 
 
 async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:

@@ -12,8 +12,9 @@ from workers.asking import Answer, Ask
 from workers.config import Role, WorkSettings
 from workers.judges import Candidate, judges_for
 from workers.llm.address import addresses
+from workers.llm.call import call_for
 from workers.llm.client import OpenAIClient
-from workers.llm.gateway import Gateway, call_for
+from workers.llm.gateway import Gateway
 from workers.llm.ledger import MemoryLedger
 from workers.prompting import Prompt
 from workers.text import words

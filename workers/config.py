@@ -14,6 +14,10 @@ NUSD_PER_USD = 1_000_000_000
 ANY_MODEL = "(the only one)"
 
 
+# One answer may take, at the worst, two attempts, a second question and more room for each; and then some waiting.
+_ROUNDS, _WAITING_S = 8, 120.0
+
+
 class Settings(BaseModel):
     """A frozen group of options that refuses names it does not know."""
 
@@ -44,7 +48,9 @@ class Endpoint(Settings):
     usd_per_million_in: float | None = Field(default=None, ge=0, le=10_000)
     usd_per_million_out: float | None = Field(default=None, ge=0, le=10_000)
     concurrency: int = Field(default=32, ge=1, le=4096)
-    timeout_s: float = Field(default=120, gt=0, le=1800)
+    requests_per_minute: float | None = Field(default=None, gt=0, le=10_000_000)
+    tokens_per_minute: float | None = Field(default=None, gt=0, le=10_000_000_000)
+    timeout_s: float = Field(default=120, gt=0, le=600)
 
     @property
     def priced(self) -> bool:
@@ -152,3 +158,8 @@ class WorkSettings(Settings):
     @property
     def priced(self) -> bool:
         return all(self.endpoint(role).priced for role in Role)
+
+    @property
+    def deadline_s(self) -> float:
+        """After how many seconds a task must be stuck: longer than its calls can take by their own time limits."""
+        return _ROUNDS * max(self.endpoint(role).timeout_s for role in Role) + _WAITING_S

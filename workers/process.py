@@ -4,6 +4,8 @@ It is built whole before the first task is taken. (Two threads that built it on 
 """
 
 import asyncio
+import os
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,6 +25,9 @@ log = structlog.get_logger()
 
 LEASE_S = 30.0
 BEAT_S = 5.0
+# A slot that is not free so long after its task's deadline never will be.
+STUCK_S = 60.0
+STUCK_EXIT = 70
 
 
 class Loop:
@@ -46,24 +51,32 @@ class Loop:
 
 @dataclass(slots=True)
 class Held:
-    """The leases this process works under, and how many tasks it has done."""
+    """The leases this process works under, and how many tasks it has done. Times are of the monotonic clock."""
 
     _lock: Lock = field(default_factory=Lock)
-    _tokens: dict[int, int] = field(default_factory=dict)
+    _leases: dict[int, tuple[Lease, float]] = field(default_factory=dict)
     done: int = 0
 
     def add(self, lease: Lease) -> None:
         with self._lock:
-            self._tokens[lease.task_id] = lease.token
+            self._leases[lease.task_id] = (lease, time.monotonic())
 
     def remove(self, lease: Lease) -> None:
         with self._lock:
-            self._tokens.pop(lease.task_id, None)
+            self._leases.pop(lease.task_id, None)
             self.done += 1
 
-    def tokens(self) -> list[tuple[int, int]]:
+    def leases(self) -> list[Lease]:
         with self._lock:
-            return list(self._tokens.items())
+            return [lease for lease, _ in self._leases.values()]
+
+    def tokens(self) -> list[tuple[int, int]]:
+        return [(lease.task_id, lease.token) for lease in self.leases()]
+
+    def stuck(self, now: float) -> list[int]:
+        """Tasks that hold their slot although their own time limit should have freed it."""
+        with self._lock:
+            return [id_ for id_, (lease, begun) in self._leases.items() if now - begun > lease.deadline_s + STUCK_S]
 
 
 class Heart:
@@ -96,6 +109,13 @@ class Heart:
                 self.beat()
             except OperationalError as error:
                 log.warning("database_away", cause=str(error.orig).strip().splitlines()[:1])
+            if stuck := self._held.stuck(time.monotonic()):
+                self._give_up(stuck)
+
+    def _give_up(self, stuck: list[int]) -> None:
+        """Ends the process: a thread cannot be freed. Leases bring its tasks back; whoever runs us starts us anew."""
+        log.critical("slots_stuck", tasks=stuck, exit_code=STUCK_EXIT)
+        os._exit(STUCK_EXIT)
 
     def beat(self) -> None:
         tokens = self._held.tokens()

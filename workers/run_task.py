@@ -1,5 +1,6 @@
 """One task from claim to result. No transaction is open while a model is asked."""
 
+import asyncio
 import random
 from collections.abc import Coroutine
 from functools import lru_cache, partial
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
 from db import nodes, runs, tasks
+from db.chaos import stumble
 from db.errors import InstructreeError, StaleLease
 from db.records import Lease
 from db.workers import Identity
@@ -20,8 +22,9 @@ from workers.bodies.respond import respond
 from workers.config import Role, WorkSettings
 from workers.contracts import EvaluatePayload, ExpandPayload, Payload, payload_of
 from workers.guards import BRAND_NEW
-from workers.llm.errors import EndpointBroken, RetryLater
-from workers.llm.gateway import Gateway, call_for
+from workers.llm.call import call_for
+from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
+from workers.llm.gateway import Gateway
 from workers.process import LEASE_S, Held, Loop
 from workers.prompting import Prompt
 
@@ -52,6 +55,7 @@ class Runner:
             return
         self._held.add(lease)
         try:
+            stumble()
             self._work(lease)
         except StaleLease as error:
             log.warning("stale", task=lease.task_id, cause=str(error))
@@ -60,15 +64,19 @@ class Runner:
 
     def _work(self, lease: Lease) -> None:
         try:
-            result = self._loop.run(self._body(lease))
+            result = self._loop.run(_in_time(self._body(lease), lease.deadline_s))
+        except TimeoutError:
+            self._retry(lease, tasks.STUCK)
         except InstructreeError as error:
             self._give_up(lease, error)
         except Exception as error:
             log.exception("task_crashed", task=lease.task_id, kind=lease.kind)
             self._retry(lease, f"{type(error).__name__}: {error}")
         else:
+            stumble()
             with self._engine.begin() as connection:
                 tasks.finish(connection, lease, result.model_dump(mode="json"))
+            stumble()
 
     def _body(self, lease: Lease) -> Coroutine[Any, Any, BaseModel]:
         """The coroutine that does the work, with every text it needs already read."""
@@ -88,20 +96,31 @@ class Runner:
             return WorkSettings.model_validate(runs.by_id(connection, run_id).config["work"])
 
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
-        """Back to the queue when the world was at fault, failed when this task can never be carried out."""
+        """Back to the queue when the world was at fault, failed when this task can never be carried out.
+
+        An attempt is spent only where the next one may cost money again.
+        """
         message = f"{_family(error)}: {error}"
+        log.warning("task_given_up", task=lease.task_id, cause=message)
+        if isinstance(error, AnswerLost):
+            return self._retry(lease, message)
         with self._engine.begin() as connection:
-            if isinstance(error, RetryLater | EndpointBroken):
+            if isinstance(error, RetryLater | EndpointBroken | Withdrawn):
                 wait = getattr(error, "retry_after_s", None) or _backoff(lease.attempts)
                 tasks.give_back(connection, lease, error=message, delay_s=min(wait, _LONGEST_WAIT_S))
             else:
                 tasks.fail(connection, lease, error=message)
-        log.warning("task_given_up", task=lease.task_id, cause=message)
 
     def _retry(self, lease: Lease, message: str) -> None:
         delay = _backoff(lease.attempts)
         with self._engine.begin() as connection:
             tasks.retry(connection, lease, error=message, delay_s=delay, max_attempts=MAX_ATTEMPTS)
+
+
+async def _in_time(body: Coroutine[Any, Any, BaseModel], deadline_s: float) -> BaseModel:
+    """The body's result, or TimeoutError: whoever is stuck gives its slot back when its lease ends anyway."""
+    async with asyncio.timeout(deadline_s):
+        return await body
 
 
 def _family(error: InstructreeError) -> str:
@@ -134,5 +153,5 @@ def evaluate_texts(connection: Connection, payload: EvaluatePayload) -> Evaluate
 async def _ask(
     gateway: Gateway, settings: WorkSettings, lease: Lease, role: Role, prompt: Prompt, *, sample: int = 0
 ) -> Answer:
-    call = call_for(settings, role, prompt, sample=sample, run_id=lease.run_id, task_id=lease.task_id)
+    call = call_for(settings, role, prompt, sample=sample, lease=lease)
     return await gateway.call(call)

@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
 
 def panel(status: Status) -> Panel:
     """The run as a panel of figures."""
-    body = Group(_progress(status), Text(""), _figures(status), *_failures(status))
+    body = Group(_progress(status), Text(""), _figures(status), *_failures(status), *_waiting(status))
     title = Text.assemble((_name(status), "bold"), f"  {status['recipe']}  {status['status']}")
     return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
 
@@ -142,6 +142,14 @@ def _failures(status: Status) -> list[Text]:
     return [Text(""), Text(f"turned down: {listed}", style="dim")]
 
 
+def _waiting(status: Status) -> list[Text]:
+    """Why work is not being done just now."""
+    if not status["waiting"]:
+        return []
+    cause = str(status["waiting"]["cause"]).partition(": ")[2] or status["waiting"]["cause"]
+    return [Text(""), Text(f"waiting: {status['waiting']['tasks']} tasks, {cause}", style="yellow")]
+
+
 def summarise(status: Status) -> None:
     """The end of a run: what came of it, on standard error."""
     console = Console(stderr=True, highlight=False)
@@ -157,6 +165,12 @@ def summarise(status: Status) -> None:
         f"{status['trees_done']} trees, {status['nodes']} nodes ({status['nodes_rejected']} rejected, "
         f"{status['nodes_unscored']} unscored), {status['calls']} calls ({status['calls_replayed']} more replayed), "
         f"{status['tokens_in'] + status['tokens_out']:,} tokens, {usd(status['usd'])} USD, "
-        f"{duration(status['elapsed_s'])}",
+        f"{duration(status['elapsed_s'])}{_in_vain(status)}",
         soft_wrap=True,
     )
+
+
+def _in_vain(status: Status) -> str:
+    """Calls that may have been charged for although their answers never came, or came twice."""
+    count = sum(status["calls_unanswered"].values())
+    return f"; {count} calls without an answer are counted as spent" if count else ""

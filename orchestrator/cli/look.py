@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from db import laws, runs, tasks
 from db.errors import ConfigError
 from db.records import Run
+from orchestrator import places
 from orchestrator.begin import ENDED
 from orchestrator.cli.display import one_line, panel
 from orchestrator.cli.exits import BROKEN
@@ -100,7 +101,8 @@ def verify(name: RunName, as_json: AsJson = False) -> None:
     engine = existing_engine()
     with engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ")
-        found = laws.recount(connection, find_run(connection, name).id)
+        found = dict(laws.recount(connection, find_run(connection, name).id))
+        found[laws.NO_SECRETS] = laws.leaks(connection, places.secrets())
     broken = {law: faults for law, faults in found.items() if faults}
     if as_json:
         print(json.dumps({"name": name, "laws": len(found), "broken": broken}))
@@ -134,14 +136,21 @@ def resume(name: RunName) -> None:
 
 def cancel(name: RunName) -> None:
     """End a run for good. What it has grown stays."""
-    _steer(name, "cancelled", reason="cancelled")
+    with existing_engine().begin() as connection:
+        runs.cancel(connection, _open_run(connection, name).id)
+    say(f"run {name} is cancelled")
+
+
+def _open_run(connection: Connection, name: str) -> Run:
+    run = find_run(connection, name)
+    if run.status in ENDED:
+        raise ConfigError(f"run {name!r} has ended ({run.status})")
+    return run
 
 
 def _steer(name: str, wanted: str, *, reason: str | None) -> None:
     with existing_engine().begin() as connection:
-        run = find_run(connection, name)
-        if run.status in ENDED:
-            raise ConfigError(f"run {name!r} has ended ({run.status})")
+        run = _open_run(connection, name)
         if wanted == "running":
             tasks.forgive(connection, run.id)
         runs.set_status(connection, run.id, wanted, reason=reason)

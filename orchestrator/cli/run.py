@@ -25,7 +25,8 @@ from orchestrator.status import status_of
 from workers.config import NUSD_PER_USD, Role
 
 _POLL_S = 0.5
-_LARGEST = 10**15
+# Nothing on the market costs less or more for a million tokens.
+_CHEAPEST, _DEAREST = 0.001, 200.0
 
 SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the run; a known one is continued")]
@@ -34,6 +35,7 @@ Options = Annotated[list[str] | None, typer.Option("--set", help="One option, su
 MaxUsd = Annotated[float | None, typer.Option("--max-usd", help="Stop before this much money is spent")]
 MaxCalls = Annotated[int | None, typer.Option("--max-calls", help="Stop before this many calls are paid")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Stop before this many tokens are used")]
+MaxHours = Annotated[float | None, typer.Option("--max-hours", help="Stop growing in time to end by then")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for dataset.jsonl and report.html")]
 Field = Annotated[str | None, typer.Option("--field", help="Field of the seeds that holds the instruction")]
 NoResponses = Annotated[bool, typer.Option("--no-responses", help="Leave the outputs out")]
@@ -52,13 +54,14 @@ def run(
     max_usd: MaxUsd = None,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
+    max_hours: MaxHours = None,
     out: Out = Path("out"),
     field: Field = None,
     no_responses: NoResponses = False,
 ) -> None:
     """Grow a data set from seeds, or continue a run. Writes OUT/dataset.jsonl and OUT/report.html."""
     seeds = load_seeds(seeds_file, field)
-    caps = _caps(max_calls, max_tokens, max_usd)
+    caps = _caps(max_calls, max_tokens, max_usd, max_hours)
     check_name(name or None)
     check_folder(out)
     chosen = [*(options or []), *(["harvest.responses=false"] if no_responses else [])]
@@ -78,11 +81,17 @@ def run(
     _conclude(engine, begun, out)
 
 
-def _caps(max_calls: int | None, max_tokens: int | None, max_usd: float | None) -> Caps:
-    for option, value in (("--max-calls", max_calls), ("--max-tokens", max_tokens), ("--max-usd", max_usd)):
-        if value is not None and not 0 < value < _LARGEST:
-            raise ConfigError(f"{option} {value}: must be above 0")
-    return Caps(calls=max_calls, tokens=max_tokens, nusd=None if max_usd is None else int(max_usd * NUSD_PER_USD))
+def _caps(calls: int | None, tokens: int | None, usd: float | None, hours: float | None) -> Caps:
+    given = (("--max-calls", calls, 10**12), ("--max-tokens", tokens, 10**15), ("--max-usd", usd, 10**8))
+    for option, value, most in (*given, ("--max-hours", hours, 10**5)):
+        if value is not None and not 0 < value <= most:
+            raise ConfigError(f"{option} {value}: must be above 0 and at most {most:,}")
+    return Caps(
+        calls=calls,
+        tokens=tokens,
+        nusd=None if usd is None else int(usd * NUSD_PER_USD),
+        seconds=None if hours is None else hours * 3600,
+    )
 
 
 def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> RunConfig:
@@ -97,8 +106,17 @@ def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> Run
             f"--max-usd needs prices: set endpoints.{unknown[0]}.usd_per_million_in and usd_per_million_out"
         )
     config = config.model_copy(update={"work": work})
+    _doubt_prices(config)
     _refuse_too_little(config, caps)
     return config
+
+
+def _doubt_prices(config: RunConfig) -> None:
+    """Prices are for a million tokens; one for a thousand, or for one, is a thousand or a million times off."""
+    for name, endpoint in config.work.endpoints.items():
+        for price in (endpoint.usd_per_million_in, endpoint.usd_per_million_out):
+            if price and not _CHEAPEST <= price <= _DEAREST:
+                say(f"warning: endpoint {name!r} costs {price:g} USD per million tokens; is the unit right?")
 
 
 def _refuse_too_little(config: RunConfig, caps: Caps) -> None:

@@ -6,125 +6,21 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
-from db import calls, examples, laws, nodes, runs, tasks, views
+from db import examples, laws, nodes, runs, tasks, views
 from db.errors import StaleLease
-from db.records import CallRow, Caps, Lease, Run
-from orchestrator.config import build
-from orchestrator.driver import Driver
+from db.records import Caps
 from orchestrator.export import rows_of
 from orchestrator.status import status_of
+from tests.integration.night import TREE, Hands, adopted, assert_lawful, finish, good, start
 from workers.contracts import (
-    EvaluatePayload,
     EvaluateResult,
     Evolved,
-    ExpandPayload,
     ExpandResult,
-    Judged,
     Payload,
     Reason,
     RespondPayload,
     RespondResult,
-    payload_of,
 )
-
-BASE = {"endpoints": {"default": {"model": "m", "usd_per_million_in": 1.0, "usd_per_million_out": 2.0}}}
-SEEDS = [{"instruction": f"Tell me about topic {i}.", "input": ""} for i in range(3)]
-# Where all scores are equal: the root, three expansions of five, and 4 + 3 + 3 simulation steps (papers.md, 1.7).
-TREE = 1 + 15 + 10
-Answer = Callable[[Payload, Callable[[str], str]], ExpandResult | EvaluateResult | RespondResult]
-
-
-def start(engine: Engine, *options: str, caps: Caps | None = None) -> Driver:
-    config = build("idea-mcts", [BASE], options)
-    with engine.begin() as connection:
-        runs.create(
-            connection,
-            name="night",
-            recipe=config.recipe,
-            config=config.model_dump(mode="json"),
-            config_hash=config.digest(),
-            caps=caps or Caps(),
-            seeds=SEEDS,
-            duplicates=0,
-        )
-    return adopted(engine)
-
-
-def adopted(engine: Engine) -> Driver:
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE runs SET owner_until = NULL"))
-        run = runs.adopt(connection, owner="test", lease_s=60)
-    assert run is not None
-    return Driver(engine, run)
-
-
-def good(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
-    """Every evolution works, deeper is better, every answer is an answer."""
-    if isinstance(payload, ExpandPayload):
-        found = [Evolved(key=c.key, text=f"{c.operator} {c.key}", calls=(pay("evolver"),)) for c in payload.children]
-        return ExpandResult(children=tuple(found))
-    if isinstance(payload, EvaluatePayload):
-        call = pay("judge")
-        scores = [Judged(key=key, quality=2, diversity=2, complexity=1.5, calls=(call,)) for key in payload.nodes]
-        return EvaluateResult(nodes=tuple(scores))
-    return RespondResult(output="An answer.", calls=(pay("responder"),))
-
-
-class Hands:
-    """Claims every ready task, perhaps pays for calls, and writes a result."""
-
-    def __init__(self, engine: Engine, answer: Answer = good) -> None:
-        self._engine = engine
-        self._answer = answer
-        self._paid = 0
-
-    def work(self) -> int:
-        with self._engine.begin() as connection:
-            ready = list(connection.scalars(text("SELECT id FROM tasks WHERE state = 'ready' ORDER BY random()")))
-            for task_id in ready:
-                lease = tasks.claim(connection, task_id, worker="hands", lease_s=60, max_attempts=5)
-                assert lease is not None
-                payload = payload_of.validate_python(lease.payload)
-                rows: list[CallRow] = []
-                result = self._answer(payload, lambda role: self._pay(role, lease, rows))  # noqa: B023 - called at once
-                calls.insert(connection, rows)
-                tasks.finish(connection, lease, result.model_dump(mode="json"))
-        return len(ready)
-
-    def _pay(self, role: str, lease: Lease, rows: list[CallRow]) -> str:
-        self._paid += 1
-        key = f"call-{self._paid}"
-        rows.append(
-            CallRow(
-                key=key,
-                run_id=lease.run_id,
-                task_id=lease.task_id,
-                role=role,
-                endpoint="default",
-                model="m",
-                tokens_in=10,
-                tokens_out=5,
-                nusd=20_000,
-                latency_s=0.1,
-                outcome="ok",
-                response={},
-            )
-        )
-        return key
-
-
-def finish(driver: Driver, hands: Hands) -> Run:
-    for _ in range(500):
-        driver.tick()
-        if driver.over:
-            return driver.run
-        hands.work()
-    raise AssertionError("the run never ended")
-
-
-def assert_lawful(engine: Engine, run: Run) -> None:
-    with engine.connect() as connection:
-        assert {law: faults for law, faults in laws.recount(connection, run.id).items() if faults} == {}
 
 
 def test_a_run_grows_every_tree_and_obeys_the_laws(engine: Engine):
@@ -292,6 +188,19 @@ FAULTS = {
     "no node is lost": "UPDATE nodes SET status = 'generated', reward = NULL WHERE depth = 1",
     "visits and values are exactly": "UPDATE nodes SET visits = visits + 1 WHERE depth = 1",
     "a rollout's reward": "UPDATE rollouts SET reward = reward + 0.5 WHERE ordinal = 0",
+    "every waiting node": "UPDATE trees SET status = 'growing'; UPDATE nodes SET status = 'proposed', reward = NULL",
+    "no node exists twice": (
+        "ALTER TABLE nodes DROP CONSTRAINT nodes_tree_id_parent_key_ordinal_key; UPDATE nodes SET ordinal = 0"
+    ),
+    "an outstanding task": (
+        "INSERT INTO tasks (run_id, tree_id, key, kind, payload, state)"
+        " SELECT run_id, id, 'planted', 'expand', '{}', 'leased' FROM trees LIMIT 1;"
+        "UPDATE calls SET task_id = (SELECT id FROM tasks WHERE key = 'planted')"
+    ),
+    "an attempt without": (
+        "INSERT INTO attempts (id, key, run_id, task_id, role, endpoint, tokens)"
+        " SELECT 'a', 'k', id, 0, 'judge', 'default', 1 FROM runs"
+    ),
     "what is spent": "UPDATE runs SET spent_calls = spent_calls - 1",
     "what is reserved": "UPDATE runs SET reserved_calls = 1",
     "reserved plus spent": "UPDATE runs SET cap_calls = 10, spent_calls = 0",
@@ -299,6 +208,10 @@ FAULTS = {
     "a score comes from a judge": "UPDATE nodes SET quality = quality + 1 WHERE depth = 1",
     "every accepted example": "UPDATE examples SET instruction = 'Something else.'",
 }
+
+
+def test_every_law_has_a_fault_that_it_finds():
+    assert [sum(law.startswith(name) for name in FAULTS) for law in laws.LAWS] == [1] * len(laws.LAWS)
 
 
 @pytest.mark.parametrize("law", FAULTS)

@@ -14,8 +14,9 @@ from db import calls
 from db.records import CallRow
 from workers.config import Endpoint, Role, Style, WorkSettings
 from workers.llm.address import Address
+from workers.llm.call import call_for
 from workers.llm.errors import LedgerAway, LedgerRefused
-from workers.llm.gateway import call_for, open_gateway
+from workers.llm.gateway import open_gateway
 from workers.llm.ledger import DatabaseLedger
 from workers.llm.scripted.server import ScriptedServer
 from workers.prompting import Prompt

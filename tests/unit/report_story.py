@@ -250,6 +250,7 @@ def run(seeds: int, spend: tuple[RoleSpend, ...] = ()) -> Run:
         spent=spent,
         calls_replayed=211,
         owner_token=1,
+        driven_s=0.0,
         created_at=START,
         finished_at=START + timedelta(seconds=28_092),
     )

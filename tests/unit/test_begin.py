@@ -27,6 +27,7 @@ RUN = Run(
     spent=Spend(calls=5, tokens=50, nusd=500_000),
     calls_replayed=0,
     owner_token=0,
+    driven_s=0.0,
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
     finished_at=None,
 )

@@ -357,7 +357,8 @@ def test_a_refused_call_leaves_out_its_own_candidate_only(judge: Judge):
             raise CallRefused("too long")
         return Answer(text="tea", outcome="ok", call="c", replayed=False, first_token={"3": 0.0})
 
-    assert set(asyncio.run(judge.score(FOUR, None, ask))) == {"k0", "k1", "k3"}
+    found = asyncio.run(judge.score(FOUR, None, ask))
+    assert [(key, scores.refused) for key, scores in found.items() if not scores.values] == [("k2", "call_failed")]
 
 
 @pytest.mark.parametrize("judge", [RUBRIC, TAGS, EXPECTED, FEW_SHOT_TAGS])

@@ -14,6 +14,9 @@ from workers.config import Style
 from workers.llm.address import Address
 from workers.llm.client import MOST_BYTES, OpenAIClient
 from workers.llm.errors import (
+    AnswersCompressed,
+    AnswerTooLarge,
+    BrokenOff,
     CallRefused,
     ConnectionFailed,
     EndpointBroken,
@@ -25,6 +28,7 @@ from workers.llm.errors import (
     ServerFault,
     TimedOut,
     Unauthorized,
+    Unreadable,
 )
 from workers.llm.request import Message, Request
 from workers.llm.scripted.faults import SeededPlan
@@ -236,7 +240,7 @@ def test_a_connection_that_breaks_off():
         request.transport.abort()
         return web.Response()
 
-    assert type(failure(handler)) is ConnectionFailed
+    assert type(failure(handler)) is BrokenOff
 
     async def half(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "1000"})
@@ -246,13 +250,13 @@ def test_a_connection_that_breaks_off():
         request.transport.abort()
         return response
 
-    assert type(failure(half)) is ConnectionFailed
+    assert type(failure(half)) is BrokenOff
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"choices": [{}]}', "<html></html>", "[" * 100_000])
 def test_an_unreadable_answer_may_be_better_next_time(text: str):
     found = failure(answering(200, text))
-    assert type(found) is ServerFault and "unreadable" in str(found)
+    assert type(found) is Unreadable and "unreadable" in str(found)
 
 
 def test_an_endless_answer_is_cut_short():
@@ -264,9 +268,9 @@ def test_an_endless_answer_is_cut_short():
         return response
 
     found = failure(handler)
-    assert type(found) is CallRefused and "more than can be taken" in str(found)
+    assert type(found) is AnswerTooLarge and "more than can be taken" in str(found)
     announced = failure(answering(200, "x" * (MOST_BYTES + 1)))
-    assert type(announced) is CallRefused and "more than can be taken" in str(announced)
+    assert type(announced) is AnswerTooLarge and "more than can be taken" in str(announced)
 
 
 def test_a_compressed_answer_is_refused_because_its_size_is_hidden():
@@ -274,7 +278,7 @@ def test_a_compressed_answer_is_refused_because_its_size_is_hidden():
         assert request.headers["Accept-Encoding"] == "identity"
         return web.Response(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
 
-    assert type(failure(handler)) is EndpointBroken
+    assert type(failure(handler)) is AnswersCompressed
 
 
 def test_an_endpoint_that_wants_the_newer_name_gets_it_from_then_on():

@@ -7,13 +7,24 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from db.records import CallRow
+from db.records import AttemptRow, CallRow, Lease
 from workers.asking import Answer
 from workers.config import Endpoint, JudgeSettings, Role, Roles, Style, WorkSettings
 from workers.llm.address import Address
+from workers.llm.call import Call, call_for
 from workers.llm.client import OpenAIClient
-from workers.llm.errors import CallRefused, LedgerAway, ModelError, RateLimited, ServerFault, TimedOut, Unauthorized
-from workers.llm.gateway import Call, Gateway, Retrying, call_for
+from workers.llm.errors import (
+    BudgetSpent,
+    CallRefused,
+    LedgerAway,
+    ModelError,
+    RateLimited,
+    ServerFault,
+    TimedOut,
+    Unauthorized,
+    Withdrawn,
+)
+from workers.llm.gateway import Gateway, Retrying
 from workers.llm.ledger import MemoryLedger
 from workers.llm.limiter import ProcessLimiter, Take
 from workers.llm.request import Request, Response
@@ -22,12 +33,13 @@ from workers.llm.scripted.server import Script, ScriptedServer
 from workers.prompting import Prompt
 
 TRAITS = Endpoint(model="scripted", usd_per_million_in=1.0, usd_per_million_out=2.0, timeout_s=5)
+LEASE = Lease(task_id=2, token=3, run_id=1, tree_id=4, kind="expand", payload={}, attempts=1, deadline_s=60)
 SETTINGS = WorkSettings(endpoints={"default": TRAITS})
 
 
 def call(text: str = "Describe a lighthouse.", *, sample: int = 0, settings: WorkSettings = SETTINGS) -> Call:
     prompt = Prompt(text=text, style=Style.CHAT)
-    return call_for(settings, Role.EVOLVER, prompt, sample=sample, run_id=1, task_id=2)
+    return call_for(settings, Role.EVOLVER, prompt, sample=sample, lease=LEASE)
 
 
 @dataclass
@@ -246,7 +258,7 @@ def test_a_paid_refusal_comes_back_as_a_refusal_and_another_sample_tries_again()
 class Full(MemoryLedger):
     """A ledger whose database has gone away when the answer comes."""
 
-    async def record(self, row: CallRow) -> CallRow:
+    async def record(self, row: CallRow, attempt: str | None = None) -> CallRow:
         raise LedgerAway("away")
 
 
@@ -347,3 +359,134 @@ def test_an_answer_knows_the_first_tokens_alternatives():
     answer = asyncio.run(ask())
     assert answer.replayed and answer.outcome == "ok"
     assert answer.first_token is not None and len(answer.first_token) == 6
+
+
+# -- what may have to be paid for
+
+
+def hasty(timeout_s: float = 0.1) -> WorkSettings:
+    return SETTINGS.model_copy(update={"endpoints": {"default": TRAITS.model_copy(update={"timeout_s": timeout_s})}})
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"), [(Fault(status=503), 0), (Fault(hang=True), 1), (Fault(malformed="envelope"), 1), (Fault(), 0)]
+)
+def test_what_may_have_been_paid_for_stays_announced(fault: Fault, left: int):
+    async def ask() -> None:
+        async with room(Script(plan=Faults((fault,)))) as here:
+            await here.gateway.call(call(settings=hasty(0.5)))
+            assert len(here.ledger.attempts) == left
+
+    asyncio.run(ask())
+
+
+def test_an_attempt_is_announced_at_the_most_that_it_can_cost():
+    async def ask() -> None:
+        async with room(Script(plan=Faults((Fault(hang=True),)))) as here:
+            question = call("Décrivez un phare. " * 40, settings=hasty())
+            await here.gateway.call(question)
+            (attempt,) = here.ledger.attempts.values()
+            (row,) = here.ledger.rows.values()
+            asked = "".join(message.content for message in question.request.messages)
+            assert attempt.tokens >= len(asked.encode()) + question.request.max_tokens
+            assert (attempt.task_id, attempt.lease_token, attempt.key) == (2, 3, row.key)
+            assert attempt.nusd is not None and row.nusd is not None and attempt.nusd > row.nusd
+
+    asyncio.run(ask())
+
+
+class Miserly(MemoryLedger):
+    """A ledger that lets nobody ask any more after the first so many attempts."""
+
+    def __init__(self, error: ModelError, after: int = 0) -> None:
+        super().__init__()
+        self._error, self._left = error, after
+
+    async def open(self, attempt: AttemptRow) -> None:
+        if not self._left:
+            raise self._error
+        self._left -= 1
+        await super().open(attempt)
+
+
+@pytest.mark.parametrize("error", [BudgetSpent("no cap leaves room"), Withdrawn("its run is not running")])
+def test_what_the_ledger_does_not_allow_is_not_asked(error: ModelError):
+    async def ask() -> None:
+        async with ScriptedServer() as server:
+            gateway = Gateway(OpenAIClient({"default": Address(base_url=server.base_url)}), Miserly(error))
+            with pytest.raises(type(error)):
+                await gateway.call(call())
+            assert server.stats["paid_total"] == 0
+            await gateway.close()
+
+    asyncio.run(ask())
+
+
+def test_usage_that_cannot_be_is_not_taken_for_spend():
+    class Boaster(OpenAIClient):
+        async def complete(self, request: Request) -> Response:
+            return replace(await super().complete(request), tokens_in=9_000_000, tokens_out=9_000_000)
+
+    async def ask() -> None:
+        async with ScriptedServer() as server:
+            ledger = MemoryLedger()
+            gateway = Gateway(Boaster({"default": Address(base_url=server.base_url)}), ledger)
+            question = call()
+            await gateway.call(question)
+            (row,) = ledger.rows.values()
+            announced = question.attempt("a", row.key)
+            assert row.tokens_in + row.tokens_out <= announced.tokens
+            assert row.nusd is not None and announced.nusd is not None and row.nusd <= announced.nusd
+            await gateway.close()
+
+    asyncio.run(ask())
+
+
+def short(most: int) -> WorkSettings:
+    return SETTINGS.model_copy(
+        update={"roles": Roles(evolver=SETTINGS.roles.evolver.model_copy(update={"max_tokens": most}))}
+    )
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_once_more_with_more_room():
+    async def ask() -> None:
+        async with room() as here:
+            answer = await here.gateway.call(call(settings=short(28)))
+            assert (answer.outcome, len(answer.calls)) == ("ok", 2)
+            assert [here.ledger.rows[key].outcome for key in answer.calls] == ["cut", "ok"]
+            still = await here.gateway.call(call(settings=short(3)))
+            assert (still.outcome, len(still.calls)) == ("cut", 2)
+
+    asyncio.run(ask())
+
+
+def test_where_the_budget_has_no_more_room_the_cut_answer_stands():
+    async def ask() -> None:
+        async with ScriptedServer() as server:
+            ledger = Miserly(BudgetSpent("no cap leaves room"), after=1)
+            gateway = Gateway(OpenAIClient({"default": Address(base_url=server.base_url)}), ledger)
+            answer = await gateway.call(call(settings=short(3)))
+            assert (answer.outcome, len(answer.calls), server.stats["paid_total"]) == ("cut", 1, 1)
+            await gateway.close()
+
+    asyncio.run(ask())
+
+
+def test_who_shares_a_call_that_is_withdrawn_makes_their_own():
+    class First(Miserly):
+        async def open(self, attempt: AttemptRow) -> None:
+            await asyncio.sleep(0.02)
+            if attempt.task_id == 2:
+                raise Withdrawn("its task has been taken away")
+            await MemoryLedger.open(self, attempt)
+
+    async def ask() -> None:
+        async with ScriptedServer() as server:
+            gateway = Gateway(OpenAIClient({"default": Address(base_url=server.base_url)}), First(Withdrawn("")))
+            other = replace(call(), lease=replace(LEASE, task_id=9))
+            found = await asyncio.gather(gateway.call(call()), gateway.call(other), return_exceptions=True)
+            assert isinstance(found[0], Withdrawn)
+            assert isinstance(found[1], Answer) and found[1].outcome == "ok"
+            await gateway.close()
+
+    asyncio.run(ask())

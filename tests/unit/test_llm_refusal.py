@@ -24,6 +24,7 @@ REFUSALS = [
     "I do not feel comfortable writing this.",
     "I'm going to decline to continue.",
     "We are not able to process this.",
+    "Sorry, I cannot share our internal policies.",
 ]
 NONE = [
     "",
@@ -34,6 +35,8 @@ NONE = [
     "Unfortunately, the train was late, and so we missed the ferry.",
     "I cannot wait to see you on Saturday!",
     "I can't believe it is spring again.",
+    "I can't give my dog chocolate. Explain why.",
+    "I can't help my son with his homework. Suggest three ways to find him a tutor.",
     "I can't wait to share the news with you.",
     "I will write to you soon.",
     "Explain why a doctor cannot help in this case.",

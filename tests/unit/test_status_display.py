@@ -35,6 +35,8 @@ FULL: dict[str, Any] = {
     "examples_failed": 0,
     "calls": 412,
     "calls_replayed": 7,
+    "calls_unanswered": {},
+    "waiting": None,
     "tokens_in": 100_000,
     "tokens_out": 20_000,
     "usd": 0.1234,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.asking import Ask, all_of
+from workers.asking import Ask, all_of, reason_of
 from workers.config import WorkSettings
 from workers.contracts import EvaluatePayload, EvaluateResult, Judged, Reason
 from workers.judges import Candidate, Judge, Scores, judges_for
@@ -33,12 +33,12 @@ async def evaluate(payload: EvaluatePayload, texts: EvaluateTexts, settings: Wor
 async def _opinion(judge: Judge, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
     try:
         return await judge.score(candidates, parent, ask)
-    except CallRefused:
-        return {}
+    except CallRefused as error:
+        return {candidate.key: Scores(refused=reason_of(error)) for candidate in candidates}
 
 
 def _combine(key: str, opinions: Sequence[Mapping[str, Scores]]) -> Judged:
-    mine = [opinion[key] for opinion in opinions if key in opinion]
+    mine = [opinion[key] for opinion in opinions]
     values = {name: value for scores in mine for name, value in scores.values.items()}
     missing = [name for name in _DIMENSIONS if name not in values]
     return Judged(
@@ -47,13 +47,13 @@ def _combine(key: str, opinions: Sequence[Mapping[str, Scores]]) -> Judged:
         diversity=values.get("diversity"),
         complexity=values.get("complexity"),
         tags=tuple(tag for scores in mine for tag in scores.tags),
-        reason=_why(missing, mine, opinions),
+        reason=_why(missing, mine),
         calls=tuple(dict.fromkeys(call for scores in mine for call in scores.calls)),
     )
 
 
-def _why(missing: Sequence[str], mine: Sequence[Scores], opinions: Sequence[Mapping[str, Scores]]) -> Reason | None:
+def _why(missing: Sequence[str], mine: Sequence[Scores]) -> Reason | None:
     """Why dimensions are missing: a judge was refused its call, or nobody could read what it said."""
     if not missing:
         return None
-    return Reason.JUDGE_UNREADABLE if len(mine) == len(opinions) else Reason.CALL_FAILED
+    return next((scores.refused for scores in mine if scores.refused), Reason.JUDGE_UNREADABLE)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from workers import topic
-from workers.asking import Ask, all_of
+from workers.asking import Ask, all_of, reason_of
 from workers.config import Role, Style, WorkSettings
-from workers.contracts import Child, Evolved, ExpandPayload, ExpandResult, Reason
+from workers.contracts import Child, Evolved, ExpandPayload, ExpandResult
 from workers.guards import BRAND_NEW, Setting, check
 from workers.llm.errors import CallRefused
 from workers.prompting import Operator, Prompt, chat, demonstrations, draw, operators, quoted, render
@@ -30,16 +30,16 @@ async def expand(payload: ExpandPayload, texts: ExpandTexts, settings: WorkSetti
     )
 
 
-async def _evolve(child: Child, texts: ExpandTexts, settings: WorkSettings, ask: Ask) -> tuple[Evolved, bool]:
+async def _evolve(child: Child, texts: ExpandTexts, settings: WorkSettings, ask: Ask) -> tuple[Evolved, int]:
     operator = operators()[child.operator]
     prompt = evolve_prompt(operator, texts.parent, settings, child.key)
     try:
         answer = await ask(Role.EVOLVER, prompt)
-    except CallRefused:
-        return Evolved(key=child.key, failed=Reason.CALL_FAILED), False
+    except CallRefused as error:
+        return Evolved(key=child.key, failed=reason_of(error)), 0
     text = tidy(prompt.prefix + answer.text)
     rejected = answer.fault or check(text, _setting(operator, texts, prompt, settings), settings.guards)
-    evolved = Evolved(key=child.key, text=text or None, rejected=rejected, calls=(answer.call,))
+    evolved = Evolved(key=child.key, text=text or None, rejected=rejected, calls=answer.calls)
     return evolved, answer.replayed
 
 

@@ -1,6 +1,6 @@
 """Task `respond`: write the output for one harvested instruction."""
 
-from workers.asking import Ask
+from workers.asking import Ask, reason_of
 from workers.config import Role, Style, WorkSettings
 from workers.contracts import Reason, RespondPayload, RespondResult
 from workers.llm.errors import CallRefused
@@ -17,11 +17,11 @@ async def respond(payload: RespondPayload, instruction: str, settings: WorkSetti
     prompt = respond_prompt(instruction, settings, payload.node)
     try:
         answer = await ask(Role.RESPONDER, prompt)
-    except CallRefused:
-        return RespondResult(failed=Reason.CALL_FAILED)
+    except CallRefused as error:
+        return RespondResult(failed=reason_of(error))
     output = clean(answer.text)
     fault = answer.fault or output_fault(output, instruction, prompt.shown, settings)
-    return RespondResult(output=output or None, rejected=fault, calls=(answer.call,), replayed=int(answer.replayed))
+    return RespondResult(output=output or None, rejected=fault, calls=answer.calls, replayed=answer.replayed)
 
 
 def respond_prompt(instruction: str, settings: WorkSettings, key: str) -> Prompt:

@@ -49,7 +49,7 @@ class Expected:
         }
         return Scores(
             values={name: mean for name, mean in means.items() if mean is not None},
-            calls=tuple(answer.call for answer in answers),
+            calls=tuple(call for answer in answers for call in answer.calls),
             replayed=sum(answer.replayed for answer in answers),
         )
 

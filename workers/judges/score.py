@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from workers.asking import Answer, Ask, all_of
+from workers.asking import all_of, Answer, Ask, reason_of
 from workers.contracts import Reason
 from workers.llm.errors import CallRefused
 
@@ -17,12 +17,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """One judge's word on one candidate: dimension -> score, tags if it counts them, and the calls behind it."""
+    """One judge's word on one candidate: dimension -> score, tags if it counts them, and the calls behind it.
+
+    `refused` is why it could not be asked, if it could not.
+    """
 
     values: Mapping[str, float] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     replayed: int = 0
+    refused: Reason | None = None
 
 
 class Judge(Protocol):
@@ -37,17 +41,16 @@ class Judge(Protocol):
 async def one_by_one(
     candidates: Sequence[Candidate], score: Callable[[Candidate], Awaitable[Scores]]
 ) -> Mapping[str, Scores]:
-    """Scores of candidates that are asked about each by itself. One whose call is refused is left out, alone."""
+    """Scores of candidates that are asked about each by itself. One whose call is refused has none, alone."""
 
-    async def attempt(candidate: Candidate) -> Scores | None:
+    async def attempt(candidate: Candidate) -> Scores:
         try:
             return await score(candidate)
-        except CallRefused:
-            return None
+        except CallRefused as error:
+            return Scores(refused=reason_of(error))
 
     scored = await all_of(attempt(candidate) for candidate in candidates)
-    pairs = zip(candidates, scored, strict=True)
-    return {candidate.key: scores for candidate, scores in pairs if scores is not None}
+    return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}
 
 
 def said(answer: Answer) -> str:

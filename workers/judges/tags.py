@@ -57,7 +57,7 @@ class Tags:
         )
         answer = await ask(Role.JUDGE, prompt)
         scores = self._scores(said(answer).split(","))
-        return replace(scores, calls=(answer.call,), replayed=int(answer.replayed))
+        return replace(scores, calls=answer.calls, replayed=answer.replayed)
 
 
 def normalise(raw: Iterable[str], most: int) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ async def ask_together(
             if not calls:
                 raise
             break
-        calls.append(answer.call)
+        calls.extend(answer.calls)
         replayed += answer.replayed
         found = {**read(said(answer), candidates), **found}
         if len(found) == len(candidates):

@@ -16,7 +16,7 @@ import httpx2
 import openai
 
 from workers.llm.address import DEFAULT, Address, address_of
-from workers.llm.errors import CallRefused, ServerFault
+from workers.llm.errors import CallRefused, Unreadable
 from workers.llm.request import Request, Response
 from workers.llm.scrub import one_line
 from workers.llm.sorting import Compressed, TooLarge, sort_error
@@ -70,7 +70,7 @@ class OpenAIClient:
             return read_response(content, request, latency_s=latency_s)
         except ValueError as error:
             why = one_line(str(error), limit=80)
-            raise ServerFault(f"endpoint {request.endpoint!r} answered something unreadable: {why}") from None
+            raise Unreadable(f"endpoint {request.endpoint!r} answered something unreadable: {why}") from None
 
     def _body(self, request: Request) -> dict[str, object]:
         made = body(request)

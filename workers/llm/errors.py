@@ -6,7 +6,12 @@ from db.errors import InstructreeError
 
 
 class ModelError(InstructreeError):
-    """A call without an answer. The message is one line and holds no key, header or address with credentials."""
+    """A call without an answer. The message is one line and holds no key, header or address with credentials.
+
+    `may_be_paid` says whether the endpoint may have done the work, and charge for it, all the same.
+    """
+
+    may_be_paid: ClassVar[bool] = False
 
 
 class RetryLater(ModelError):
@@ -17,11 +22,25 @@ class RetryLater(ModelError):
 
 
 class ConnectionFailed(RetryLater):
-    """Nobody answered, or the connection broke off."""
+    """There was no connection, so nothing was asked."""
 
 
-class TimedOut(RetryLater):
-    """No whole answer before the deadline. The endpoint may have done, and may charge for, the work."""
+class AnswerLost(RetryLater):
+    """The question was sent, and no answer that can be read came back."""
+
+    may_be_paid: ClassVar[bool] = True
+
+
+class BrokenOff(AnswerLost):
+    """The connection broke off before the answer was whole."""
+
+
+class TimedOut(AnswerLost):
+    """No whole answer before the deadline."""
+
+
+class Unreadable(AnswerLost):
+    """What came back is no answer."""
 
 
 class RateLimited(RetryLater):
@@ -33,7 +52,7 @@ class RateLimited(RetryLater):
 
 
 class ServerFault(RetryLater):
-    """5xx, or an answer that cannot be read."""
+    """5xx: the endpoint says itself that it failed."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -44,8 +63,22 @@ class LedgerAway(RetryLater):
     """The database cannot be reached, so nothing may be asked, or what was answered is not durable yet."""
 
 
+class Withdrawn(ModelError):
+    """The call was not made, because nobody wants its answer any more: its task has gone, or its run is paused."""
+
+
 class CallRefused(ModelError):
     """400, 413, 422: this request is never accepted."""
+
+
+class AnswerTooLarge(CallRefused):
+    """The answer is longer than can be taken, and would be so again."""
+
+    may_be_paid: ClassVar[bool] = True
+
+
+class BudgetSpent(CallRefused):
+    """No cap leaves room for another call."""
 
 
 class LedgerRefused(CallRefused):
@@ -54,6 +87,12 @@ class LedgerRefused(CallRefused):
 
 class EndpointBroken(ModelError):
     """No request to this endpoint will be accepted until somebody mends it."""
+
+
+class AnswersCompressed(EndpointBroken):
+    """It compresses its answers although that was declined."""
+
+    may_be_paid: ClassVar[bool] = True
 
 
 class Unauthorized(EndpointBroken):

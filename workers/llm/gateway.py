@@ -10,111 +10,50 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
+from db.chaos import stumble_async
 from db.records import CallRow, Json
 from workers.asking import Answer
-from workers.config import Endpoint, Role, Style, WorkSettings
 from workers.llm.address import Address
+from workers.llm.call import Call
 from workers.llm.client import ModelClient, OpenAIClient
-from workers.llm.errors import CallRefused, ModelError, RetryLater, TimedOut
+from workers.llm.errors import (
+    AnswerLost,
+    BudgetSpent,
+    CallRefused,
+    LedgerAway,
+    ModelError,
+    RetryLater,
+    Withdrawn,
+)
 from workers.llm.keys import content_key
 from workers.llm.ledger import DatabaseLedger, Ledger
 from workers.llm.limiter import Limiter, ProcessLimiter, Take
 from workers.llm.outcome import outcome_of
-from workers.llm.request import Message, Request, Response, Schema
-from workers.prompting import Prompt
-
-# Few tokens are shorter than three bytes of prose, so this overestimates a little.
-_BYTES_PER_TOKEN = 3
+from workers.llm.request import Response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrying:
     """How long to try on while the world is at fault. Times are seconds.
 
-    A time-out is tried again less often, because the endpoint may charge for each. Beyond `longest_wait_s` the call is
-    given up, so that its task goes back to the queue and frees the slot.
+    When an answer was lost it is tried again less often, because the endpoint may charge for each. Beyond
+    `longest_wait_s` the call is given up, so that its task goes back to the queue and frees the slot.
     """
 
     attempts: int = 4
-    attempts_timed_out: int = 2
+    attempts_lost: int = 2
     first_wait_s: float = 0.5
     longest_backoff_s: float = 8.0
     longest_wait_s: float = 30.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """A request, the traits of its endpoint, and on whose account it goes."""
-
-    request: Request
-    role: Role
-    traits: Endpoint
-    run_id: int | None = None
-    task_id: int | None = None
-
-    @property
-    def most_tokens(self) -> int:
-        return prompt_tokens(self.request) + self.request.max_tokens
-
-
-def call_for(
-    settings: WorkSettings,
-    role: Role,
-    prompt: Prompt,
-    *,
-    sample: int = 0,
-    run_id: int | None = None,
-    task_id: int | None = None,
-) -> Call:
-    """The call that asks this prompt of the endpoint of a role, sampled as the run's settings say.
-
-    Raises:
-        CallRefused: the prompt is longer than the run reserved for.
-    """
-    chosen, traits = settings.role(role), settings.endpoint(role)
-    asked = _question(prompt)
-    request = Request(
-        endpoint=chosen.endpoint,
-        model=traits.model,
-        style=prompt.style,
-        prompt=asked if isinstance(asked, str) else "",
-        messages=() if isinstance(asked, str) else asked,
-        temperature=chosen.temperature,
-        top_p=chosen.top_p,
-        max_tokens=min(prompt.max_tokens or chosen.max_tokens, chosen.max_tokens),
-        presence_penalty=chosen.penalty,
-        frequency_penalty=chosen.penalty if prompt.frequency_penalty is None else prompt.frequency_penalty,
-        stop=prompt.stop,
-        schema=Schema(name=prompt.schema_name, schema=prompt.schema) if prompt.schema_name and prompt.schema else None,
-        json_mode=traits.json_mode,
-        logprobs=prompt.logprobs,
-        extra=chosen.extra,
-        sample=sample,
-        timeout_s=traits.timeout_s,
-    )
-    if (tokens := prompt_tokens(request)) > chosen.max_prompt_tokens:
-        raise CallRefused(
-            f"a prompt of about {tokens} tokens for the {role.value} is over its max_prompt_tokens"
-            f" ({chosen.max_prompt_tokens})"
-        )
-    return Call(request=request, role=role, traits=traits, run_id=run_id, task_id=task_id)
-
-
-def _question(prompt: Prompt) -> str | tuple[Message, ...]:
-    if prompt.style is Style.COMPLETION:
-        return prompt.text
-    system = (Message(role="system", content=prompt.system),) if prompt.system else ()
-    return (*system, Message(role="user", content=prompt.text))
-
-
-def prompt_tokens(request: Request) -> int:
-    """About how many tokens the question has, rather too many than too few."""
-    texts = (request.prompt, *(message.content for message in request.messages))
-    return -(-sum(len(text.encode(errors="replace")) for text in texts) // _BYTES_PER_TOKEN)
+    def goes_on(self, attempts: int, lost: int, wait_s: float) -> bool:
+        """Whether there is another attempt after so many, `lost` of them without an answer that came."""
+        return attempts < self.attempts and lost < self.attempts_lost and wait_s <= self.longest_wait_s
 
 
 class Gateway:
@@ -139,18 +78,35 @@ class Gateway:
         self._flying: dict[str, asyncio.Task[tuple[CallRow, bool]]] = {}
 
     async def call(self, call: Call) -> Answer:
-        """The answer, replayed or paid for. Two callers with one question share one call.
+        """The answer, replayed or paid for. One that was cut off is asked for once more with more room.
 
         Raises:
             ModelError: no answer was to be had.
             ServiceError: the endpoint has no address on this machine.
         """
+        answer = await self._answer(call)
+        roomier = call.with_more_room() if answer.outcome == "cut" else None
+        if roomier is None:
+            return answer
+        try:
+            whole = await self._answer(roomier)
+        except CallRefused:
+            return answer  # the endpoint has no more room, or the budget
+        return replace(whole, before=(answer.call,), replayed=whole.replayed + answer.replayed)
+
+    async def _answer(self, call: Call) -> Answer:
+        """Two callers with one question share one call, unless it is taken from the one who pays."""
         key = content_key(call.request)
-        shared = self._flying.get(key)
-        flight = shared or self._start(key, call)
+        while shared := self._flying.get(key):
+            try:
+                row, _ = await asyncio.shield(shared)
+                return _answer_of(row, replayed=True)
+            except (Withdrawn, BudgetSpent):
+                if self._flying.get(key) is shared:
+                    self._flying.pop(key)
         # A caller who is cancelled must not take a call along that is already being paid for.
-        row, replayed = await asyncio.shield(flight)
-        return _answer(row, replayed=replayed or shared is not None)
+        row, replayed = await asyncio.shield(self._start(key, call))
+        return _answer_of(row, replayed=replayed)
 
     def _start(self, key: str, call: Call) -> "asyncio.Task[tuple[CallRow, bool]]":
         flight = asyncio.create_task(self._fetch(key, call))
@@ -159,7 +115,8 @@ class Gateway:
         return flight
 
     def _landed(self, key: str, flight: "asyncio.Task[tuple[CallRow, bool]]") -> None:
-        self._flying.pop(key, None)
+        if self._flying.get(key) is flight:
+            self._flying.pop(key)
         if not flight.cancelled():
             flight.exception()  # looked at, in case every caller has gone
 
@@ -168,33 +125,40 @@ class Gateway:
         known = await self._ledger.lookup(key)
         if known is not None:
             return known, True
-        response = await self._pay(call)
-        return await self._ledger.record(_row(key, call, response)), False
+        return await self._pay(key, call), False
 
-    async def _pay(self, call: Call) -> Response:
-        attempt = 0
+    async def _pay(self, key: str, call: Call) -> CallRow:
+        attempt = lost = 0
         while True:
             attempt += 1
+            take = self._take(call, retry=attempt > 1)
             try:
-                return await self._attempt(call)
+                response = await self._attempt(key, call, take)
+            except LedgerAway:
+                raise  # the ledger has been patient already
             except RetryLater as failure:
-                most = self._retrying.attempts_timed_out if isinstance(failure, TimedOut) else self._retrying.attempts
+                lost += isinstance(failure, AnswerLost)
                 wait_s = self._wait_s(failure, attempt)
-                if attempt >= most or wait_s > self._retrying.longest_wait_s:
+                if not self._retrying.goes_on(attempt, lost, wait_s):
                     raise
+            else:
+                await stumble_async()
+                return await self._ledger.record(_row(key, call, response), take.id if call.lease else None)
             await self._sleep(wait_s)
 
-    async def _attempt(self, call: Call) -> Response:
-        take = Take(
+    def _take(self, call: Call, *, retry: bool) -> Take:
+        return Take(
             id=uuid.uuid4().hex,
             endpoint=call.request.endpoint,
-            tokens=call.most_tokens,
+            tokens=call.likely_tokens,
             concurrency=call.traits.concurrency,
         )
+
+    async def _attempt(self, key: str, call: Call, take: Take) -> Response:
         await self._limiter.acquire(take)
         failure: ModelError | None = None
         try:
-            response = await self._client.complete(call.request)
+            response = await self._send(key, call, take.id)
             await self._limiter.settle(take, tokens=response.tokens_in + response.tokens_out)
         except ModelError as error:
             failure = error
@@ -202,6 +166,19 @@ class Gateway:
         finally:
             await self._limiter.release(take, failure)
         return response
+
+    async def _send(self, key: str, call: Call, attempt_id: str) -> Response:
+        """One request, announced before it is sent and taken back if it was surely not paid for."""
+        if call.lease:
+            await self._ledger.open(call.attempt(attempt_id, key))
+            await stumble_async()
+        try:
+            return await self._client.complete(call.request)
+        except ModelError as error:
+            if call.lease and not error.may_be_paid:
+                with suppress(LedgerAway):
+                    await self._ledger.unpaid(attempt_id)
+            raise
 
     def _wait_s(self, failure: RetryLater, attempt: int) -> float:
         """What the endpoint asked for and a little, so that not all come back at once; otherwise full jitter."""
@@ -223,6 +200,7 @@ async def open_gateway(engine: Engine, book: Mapping[str, Address]) -> Gateway:
 
 
 def _row(key: str, call: Call, response: Response) -> CallRow:
+    """Usage beyond what the call can have used is a fault of the endpoint, and no reason to pass a cap."""
     kept: dict[str, object] = {
         "text": response.text,
         "finish_reason": response.finish_reason,
@@ -230,23 +208,25 @@ def _row(key: str, call: Call, response: Response) -> CallRow:
     }
     if response.top_logprobs is not None:
         kept["first_token"] = dict(response.top_logprobs)
+    tokens_in = min(response.tokens_in, call.most_tokens_in)
+    tokens_out = min(response.tokens_out, call.request.max_tokens)
     return CallRow(
         key=key,
-        run_id=call.run_id,
-        task_id=call.task_id,
+        run_id=call.lease.run_id if call.lease else None,
+        task_id=call.lease.task_id if call.lease else None,
         role=call.role.value,
         endpoint=call.request.endpoint,
         model=call.request.model,
-        tokens_in=response.tokens_in,
-        tokens_out=response.tokens_out,
-        nusd=call.traits.nusd(response.tokens_in, response.tokens_out),
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        nusd=call.traits.nusd(tokens_in, tokens_out),
         latency_s=response.latency_s,
         outcome=outcome_of(call.request, response),
         response=kept,
     )
 
 
-def _answer(row: CallRow, *, replayed: bool) -> Answer:
+def _answer_of(row: CallRow, *, replayed: bool) -> Answer:
     response: Json = row.response
     return Answer(
         text=response["text"],

@@ -18,9 +18,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db import calls
-from db.records import CallRow
+from db import attempts
+from db.records import AttemptRow, CallRow
 from workers.llm.errors import LedgerAway, LedgerRefused, ModelError
+from workers.llm.page import Answer, Lookup, Page, Record, Unpaid, Wanted, write_page
 
 log = structlog.get_logger()
 
@@ -32,19 +33,33 @@ _AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class Ledger(Protocol):
-    """Where paid responses are kept."""
+    """Where attempts are announced and paid responses are kept. Each call returns once it is committed."""
 
     async def lookup(self, key: str) -> CallRow | None:
         """The row under this key. Raises LedgerAway when the database cannot be reached."""
         ...
 
-    async def record(self, row: CallRow) -> CallRow:
-        """Returns once the row is committed: this row, or the one that already stood under its key.
+    async def open(self, attempt: AttemptRow) -> None:
+        """Announces an attempt: from here on it may have to be paid for.
+
+        Raises:
+            LedgerAway: it could not be announced, so it must not be made.
+            Withdrawn: its task has been taken away, or its run is paused.
+            BudgetSpent: no cap leaves room for it.
+        """
+        ...
+
+    async def record(self, row: CallRow, attempt: str | None = None) -> CallRow:
+        """The answer of an attempt: this row, or the one that already stood under its key.
 
         Raises:
             LedgerAway: it is not committed yet; it is kept and written before anything else is.
             LedgerRefused: it never will be.
         """
+        ...
+
+    async def unpaid(self, attempt: str) -> None:
+        """Takes back an attempt that was surely not paid for. Raises LedgerAway; it then counts as lost."""
         ...
 
     def close(self) -> None:
@@ -54,25 +69,24 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Wish:
-    """A lookup (no row) or a row to write, and who waits for it."""
+    """What is wanted, and who waits for it."""
 
-    key: str
-    row: CallRow | None
+    wanted: Wanted
     loop: asyncio.AbstractEventLoop
     waiter: "asyncio.Future[CallRow | None]"
 
 
-_Answered = tuple[_Wish, CallRow | ModelError | None]
+_Answered = tuple[_Wish, Answer]
 
 
 class DatabaseLedger:
-    """The ledger in table `calls`. `doubled` counts paid responses whose key was already taken."""
+    """The ledger in tables `calls` and `attempts`. `doubled` counts responses whose key was already taken."""
 
     def __init__(self, engine: Engine, *, pauses_s: Sequence[float] = PAUSES_S) -> None:
         self._engine = engine
         self._pauses_s = pauses_s
         self._wishes: SimpleQueue[_Wish | None] = SimpleQueue()
-        self._unwritten: dict[str, CallRow] = {}
+        self._unwritten: dict[int, Record] = {}
         self._begun = 0.0
         self._closing = Lock()
         self._closed = False
@@ -81,20 +95,26 @@ class DatabaseLedger:
         self._thread.start()
 
     async def lookup(self, key: str) -> CallRow | None:
-        return await self._wish(key, None)
+        return await self._wish(Lookup(key))
 
-    async def record(self, row: CallRow) -> CallRow:
-        standing = await self._wish(row.key, row)
+    async def open(self, attempt: AttemptRow) -> None:
+        await self._wish(attempt)
+
+    async def record(self, row: CallRow, attempt: str | None = None) -> CallRow:
+        standing = await self._wish(Record(row, attempt))
         assert standing is not None
         return standing
 
-    async def _wish(self, key: str, row: CallRow | None) -> CallRow | None:
+    async def unpaid(self, attempt: str) -> None:
+        await self._wish(Unpaid(attempt))
+
+    async def _wish(self, wanted: Wanted) -> CallRow | None:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[CallRow | None] = loop.create_future()
         with self._closing:
             if self._closed:
                 raise LedgerAway("the ledger is closed: this process is shutting down")
-            self._wishes.put(_Wish(key, row, loop, waiter))
+            self._wishes.put(_Wish(wanted, loop, waiter))
         return await waiter
 
     def close(self) -> None:
@@ -137,72 +157,68 @@ class DatabaseLedger:
     def _carry_out(self, wishes: Sequence[_Wish]) -> list[_Answered]:
         """Every wish with its answer. Rows whose turn failed for want of a database stay in `_unwritten`."""
         self._keep(wishes)
-        rows, wanted = list(self._unwritten.values()), {wish.key for wish in wishes}
+        records = list(self._unwritten.values())
+        others = [wish.wanted for wish in wishes if not isinstance(wish.wanted, Record)]
         try:
-            found = self._persist(rows, wanted)
+            page = self._persist(records, others)
         except _AWAY as error:
-            log.error("ledger_away", unwritten=len(rows), waiting=len(wishes))
+            log.error("ledger_away", unwritten=len(records), waiting=len(wishes))
             away = LedgerAway(f"the database cannot be reached ({_cause(error)})")
             return [(wish, away) for wish in wishes]
         except DBAPIError:
-            return self._one_by_one(rows, wishes)
+            return self._one_by_one(records, wishes)
         self._unwritten.clear()
-        return [(wish, found.get(wish.key)) for wish in wishes]
+        return [(wish, page.answer(wish.wanted)) for wish in wishes]
 
     def _keep(self, wishes: Sequence[_Wish]) -> None:
-        for wish in wishes:
-            if wish.row is not None and self._unwritten.setdefault(wish.key, wish.row) is not wish.row:
-                self._count_doubled(wish.row)
+        self._unwritten.update({id(w.wanted): w.wanted for w in wishes if isinstance(w.wanted, Record)})
 
-    def _persist(self, rows: Sequence[CallRow], wanted: set[str]) -> dict[str, CallRow]:
-        """Writes the rows and finds what is wanted, trying again while the database is away."""
+    def _persist(self, records: Sequence[Record], others: Sequence[Wanted]) -> Page:
+        """Carries everything out in one transaction, trying again while the database is away."""
         for pause_s in (*self._pauses_s, None):
             try:
-                return self._transact(rows, wanted)
+                with self._engine.begin() as connection:
+                    page = write_page(connection, records, others)
+                self._cover(page)
+                self._count_doubled(page)
+                return page
             except _AWAY:
                 if pause_s is None:
                     raise
                 time.sleep(pause_s)
         raise AssertionError("unreachable")
 
-    def _transact(self, rows: Sequence[CallRow], wanted: set[str]) -> dict[str, CallRow]:
-        with self._engine.begin() as connection:
-            added = calls.insert(connection, rows)
-            found = {row.key: row for row in rows if row.key in added}
-            found.update(calls.find(connection, wanted.union(row.key for row in rows) - added))
-        for row in rows:
-            # An attempt whose commit was done but not heard of finds its own row: that is no second payment.
-            if row.key not in added and found.get(row.key) != row:
-                self._count_doubled(row)
-        return found
+    def _cover(self, page: Page) -> None:
+        """Attempts beyond what their tasks reserved: one transaction each, for they lock their run first."""
+        for attempt in page.uncovered:
+            with self._engine.begin() as connection:
+                page.refused[attempt.id] = attempts.cover(connection, attempt)
 
-    def _count_doubled(self, row: CallRow) -> None:
-        self.doubled += 1
-        log.warning("paid_twice", key=row.key, run=row.run_id, task=row.task_id, nusd=row.nusd)
+    def _count_doubled(self, page: Page) -> None:
+        for row in page.doubled:
+            self.doubled += 1
+            log.warning("paid_twice", key=row.key, run=row.run_id, task=row.task_id, nusd=row.nusd)
 
-    def _one_by_one(self, rows: Sequence[CallRow], wishes: Sequence[_Wish]) -> list[_Answered]:
-        """After a row was refused: each in a transaction of its own, so that one does not take the others with it."""
-        refused: dict[str, ModelError] = {}
-        found: dict[str, CallRow] = {}
+    def _one_by_one(self, records: Sequence[Record], wishes: Sequence[_Wish]) -> list[_Answered]:
+        """After something was refused: each in a transaction of its own, so that one does not take others with it."""
+        answers: dict[int, Answer] = {}
+        wanted: list[Wanted] = [*records, *(w.wanted for w in wishes if not isinstance(w.wanted, Record))]
+        for item in wanted:
+            answers[id(item)] = self._alone(item)
+        for name, record in list(self._unwritten.items()):
+            if not isinstance(answers[id(record)], LedgerAway):
+                del self._unwritten[name]
+        return [(wish, answers[id(wish.wanted)]) for wish in wishes]
+
+    def _alone(self, item: Wanted) -> Answer:
         try:
-            for row in rows:
-                found.update(self._persist_alone(row, refused))
-                del self._unwritten[row.key]
-            found.update(self._persist([], {wish.key for wish in wishes if wish.row is None}))
+            page = self._persist([item], []) if isinstance(item, Record) else self._persist([], [item])
+            return page.answer(item)
         except _AWAY as error:
-            away = LedgerAway(f"the database cannot be reached ({_cause(error)})")
-            return [(wish, refused.get(wish.key) or found.get(wish.key) or away) for wish in wishes]
-        return [(wish, refused.get(wish.key) or found.get(wish.key)) for wish in wishes]
-
-    def _persist_alone(self, row: CallRow, refused: dict[str, ModelError]) -> dict[str, CallRow]:
-        try:
-            return self._persist([row], set())
-        except _AWAY:
-            raise
+            return LedgerAway(f"the database cannot be reached ({_cause(error)})")
         except DBAPIError as error:
-            log.error("ledger_refused", key=row.key, run=row.run_id, task=row.task_id, cause=_cause(error))
-            refused[row.key] = LedgerRefused(f"the database does not take the row of this call ({_cause(error)})")
-            return {}
+            log.error("ledger_refused", wanted=type(item).__name__, cause=_cause(error))
+            return LedgerRefused(f"the database does not take the row of this call ({_cause(error)})")
 
 
 def _cause(error: SQLAlchemyError) -> str:
@@ -234,16 +250,24 @@ def _settle(items: Sequence[_Answered]) -> None:
 
 
 class MemoryLedger:
-    """A ledger for commands that need no database (`calibrate`, `doctor`): gone with the process."""
+    """A ledger for commands that need no database (`calibrate`, `doctor`) and for tests: gone with the process."""
 
     def __init__(self) -> None:
         self.rows: dict[str, CallRow] = {}
+        self.attempts: dict[str, AttemptRow] = {}
 
     async def lookup(self, key: str) -> CallRow | None:
         return self.rows.get(key)
 
-    async def record(self, row: CallRow) -> CallRow:
+    async def open(self, attempt: AttemptRow) -> None:
+        self.attempts[attempt.id] = attempt
+
+    async def record(self, row: CallRow, attempt: str | None = None) -> CallRow:
+        await self.unpaid(attempt or "")
         return self.rows.setdefault(row.key, row)
+
+    async def unpaid(self, attempt: str) -> None:
+        self.attempts.pop(attempt, None)
 
     def close(self) -> None:
         return None

@@ -19,8 +19,8 @@ _DEED = (
     r"(?:help|assist|do (?:that|this|so)|fulfil+|comply|complete|provide|create|generate|write|writing|answer|respond"
     r"|continue|discuss|engage|support|give|offer|share|produce|rewrite|rate|grade|process|carry|with|providing)"
 )
-# "I cannot wait to write to you."
-_NO_REFUSAL = r"(?:wait|believe|imagine|remember|forget|but|stop)\b"
+# "I cannot wait to write to you." Who says "I can't give my dog chocolate" has a problem of their own.
+_NO_REFUSAL = r"(?:wait|believe|imagine|remember|forget|but|stop|\w+ (?:\w+ )?my)\b"
 _AI = r"as an? (?:ai|artificial intelligence|large language|language)\b[^.!?\n]{0,60}?"
 # Each is anchored at the start. "I'm sorry" alone is no refusal: the instruction may have asked for an apology.
 _PHRASES = re.compile(

@@ -11,6 +11,9 @@ import httpx2
 import openai
 
 from workers.llm.errors import (
+    AnswersCompressed,
+    AnswerTooLarge,
+    BrokenOff,
     CallRefused,
     ConnectionFailed,
     EndpointBroken,
@@ -21,6 +24,7 @@ from workers.llm.errors import (
     ServerFault,
     TimedOut,
     Unauthorized,
+    Unreadable,
 )
 from workers.llm.scrub import one_line
 
@@ -49,20 +53,22 @@ def sort_error(error: BaseException, endpoint: str, *, secret: str | None = None
         return _by_status(error, who, secret)
     causes = _causes(error)
     if any(isinstance(cause, Compressed) for cause in causes):
-        return EndpointBroken(f"{who} sends compressed answers although asked not to")
+        return AnswersCompressed(f"{who} sends compressed answers although asked not to")
     if any(isinstance(cause, TooLarge) for cause in causes):
-        return CallRefused(f"{who} answered with more than can be taken: {one_line(str(causes[-1]))}")
+        return AnswerTooLarge(f"{who} answered with more than can be taken: {one_line(str(causes[-1]))}")
     # The library's aiohttp transport calls a refused connection a time-out (ClientConnectionError -> ConnectTimeout),
     # so what aiohttp itself raised decides first.
     if broken := next((c for c in causes if isinstance(c, aiohttp.ClientConnectionError)), None):
         timed_out = isinstance(broken, aiohttp.ServerTimeoutError | TimeoutError)
-        if not timed_out:
+        if isinstance(broken, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return ConnectionFailed(f"{who} cannot be reached: {_told(broken)}")
+        if not timed_out:
+            return BrokenOff(f"{who} broke the connection off: {_told(broken)}")
     if any(isinstance(cause, _TIMEOUTS) for cause in causes):
         return TimedOut(f"{who} gave no whole answer in time")
     if any(isinstance(cause, _CONNECTION) for cause in causes):
-        return ConnectionFailed(f"{who} broke the connection off: {_told(causes[-1])}")
-    return ServerFault(f"{who} answered something unreadable: {one_line(str(error), secret=secret)}")
+        return BrokenOff(f"{who} broke the connection off: {_told(causes[-1])}")
+    return Unreadable(f"{who} answered something unreadable: {one_line(str(error), secret=secret)}")
 
 
 def _by_status(error: openai.APIStatusError, who: str, secret: str | None) -> ModelError:

@@ -1,0 +1,228 @@
+"""Attempts: what may have to be paid for although its answer is in no row.
+
+A request is sent only after its attempt is committed here, and the row goes in the transaction that records its answer.
+What a killed process, a time-out or a broken connection leaves behind counts as spent at its worst case, so a cap holds
+whatever dies. A task may pay for what it has reserved; an attempt beyond that reserves more, or is not made.
+
+Locks are taken in one order everywhere: runs, tasks, attempts.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, Row, delete, func, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert
+
+from db.records import AttemptRow, Spend
+from db.schema import attempts, calls, runs, tasks
+
+
+class Refusal(StrEnum):
+    """Why an attempt may not be made."""
+
+    STALE = "stale"  # its task's lease has gone to somebody else
+    HALTED = "halted"  # its run is paused or has ended
+    UNCOVERED = "uncovered"  # beyond what its task has reserved: `cover` it, and ask again
+    CAP = "cap"  # and no cap leaves room for more
+
+
+@dataclass(slots=True)
+class _Cover:
+    """What a task has reserved, and what it has used of it."""
+
+    token: int
+    halted: bool
+    reserved: Spend
+    used: Spend
+
+    def lacks(self, amount: Spend) -> Spend:
+        short = self.used + amount - self.reserved
+        return Spend(calls=max(short.calls, 0), tokens=max(short.tokens, 0), nusd=max(short.nusd, 0))
+
+
+def worst(attempt: AttemptRow) -> Spend:
+    return Spend(calls=1, tokens=attempt.tokens, nusd=attempt.nusd or 0)
+
+
+def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, Refusal]:
+    """Writes the attempts that may be made down as open; returns why the others (by id) may not.
+
+    Doing it again is harmless: an attempt that is there already is open.
+    """
+    new = _unknown(connection, wanted)
+    covers = _covers(connection, {attempt.task_id for attempt in new})
+    refused: dict[str, Refusal] = {}
+    opened: list[AttemptRow] = []
+    for attempt in new:
+        cover = covers.get(attempt.task_id)
+        if cover is None or cover.token != attempt.lease_token:
+            refused[attempt.id] = Refusal.STALE
+        elif cover.halted:
+            refused[attempt.id] = Refusal.HALTED
+        elif cover.lacks(worst(attempt)) != Spend():
+            refused[attempt.id] = Refusal.UNCOVERED
+        else:
+            cover.used += worst(attempt)
+            opened.append(attempt)
+    _insert(connection, opened)
+    return refused
+
+
+def cover(connection: Connection, attempt: AttemptRow) -> Refusal | None:
+    """Reserves what an attempt needs beyond its task's reservation, and opens it; or says why not."""
+    run = connection.execute(select(runs).where(runs.c.id == attempt.run_id).with_for_update()).one()
+    found = _covers(connection, {attempt.task_id}).get(attempt.task_id)
+    if found is not None and found.token == attempt.lease_token:
+        more = found.lacks(worst(attempt))
+        if not _room(run, more):
+            return Refusal.CAP
+        _reserve_more(connection, attempt, more)
+    return open_all(connection, [attempt]).get(attempt.id)
+
+
+def _room(run: Row[tuple[object, ...]], more: Spend) -> bool:
+    caps = (
+        (run.cap_calls, run.reserved_calls + run.spent_calls + more.calls),
+        (run.cap_tokens, run.reserved_tokens + run.spent_tokens + more.tokens),
+        (run.cap_nusd, run.reserved_nusd + run.spent_nusd + more.nusd),
+    )
+    return all(cap is None or amount <= cap for cap, amount in caps)
+
+
+def _reserve_more(connection: Connection, attempt: AttemptRow, more: Spend) -> None:
+    for table, row_id in ((runs, attempt.run_id), (tasks, attempt.task_id)):
+        connection.execute(
+            update(table)
+            .where(table.c.id == row_id)
+            .values(
+                reserved_calls=table.c.reserved_calls + more.calls,
+                reserved_tokens=table.c.reserved_tokens + more.tokens,
+                reserved_nusd=table.c.reserved_nusd + more.nusd,
+            )
+        )
+
+
+def _unknown(connection: Connection, wanted: Sequence[AttemptRow]) -> list[AttemptRow]:
+    known = set(connection.scalars(select(attempts.c.id).where(attempts.c.id.in_([row.id for row in wanted]))))
+    return [attempt for attempt in wanted if attempt.id not in known]
+
+
+def _covers(connection: Connection, task_ids: Collection[int]) -> dict[int, _Cover]:
+    """The leased among these tasks, locked, each with its reservation and what was paid or may have been."""
+    if not task_ids:
+        return {}
+    leased = connection.execute(
+        select(tasks, runs.c.status.label("run_status"))
+        .join(runs, runs.c.id == tasks.c.run_id)
+        .where(tasks.c.id.in_(task_ids), tasks.c.state == "leased")
+        .order_by(tasks.c.id)
+        .with_for_update(of=tasks, key_share=True)
+    ).all()
+    used = _used(connection, task_ids)
+    return {
+        row.id: _Cover(
+            token=row.lease_token,
+            halted=row.run_status != "running",
+            reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
+            used=used.get(row.id, Spend()),
+        )
+        for row in leased
+    }
+
+
+def _used(connection: Connection, task_ids: Collection[int]) -> dict[int, Spend]:
+    paid = select(calls.c.task_id, (calls.c.tokens_in + calls.c.tokens_out).label("tokens"), calls.c.nusd)
+    maybe = select(attempts.c.task_id, attempts.c.tokens, attempts.c.nusd)
+    both = union_all(
+        paid.where(calls.c.task_id.in_(task_ids)), maybe.where(attempts.c.task_id.in_(task_ids))
+    ).subquery()
+    sums = select(both.c.task_id, func.count().label("calls"), func.sum(both.c.tokens).label("tokens"))
+    rows = connection.execute(sums.add_columns(func.sum(both.c.nusd).label("nusd")).group_by(both.c.task_id))
+    return {row.task_id: Spend(calls=row.calls, tokens=int(row.tokens), nusd=int(row.nusd or 0)) for row in rows}
+
+
+def _insert(connection: Connection, opened: Sequence[AttemptRow]) -> None:
+    if opened:
+        values = [{k: v for k, v in asdict(row).items() if k != "lease_token"} for row in opened]
+        connection.execute(insert(attempts).on_conflict_do_nothing(), values)
+
+
+def close_all(connection: Connection, ids: Collection[str]) -> None:
+    """Takes attempts back that were surely not paid for."""
+    _settle_differences(connection, _delete(connection, ids))
+
+
+def answered(connection: Connection, ids: Collection[str]) -> None:
+    """Takes back the attempts whose answers this transaction records."""
+    gone = _delete(connection, ids)
+    late = {row.task_id for row in gone if row.settled}
+    _settle_differences(connection, gone)
+    if late:
+        _spend_late(connection, late, {row.key for row in gone if row.settled})
+
+
+def doubled(connection: Connection, attempt_id: str, *, tokens: int, nusd: int | None) -> None:
+    """Keeps an attempt whose answer had been paid for already, at what it really cost."""
+    before = connection.execute(
+        select(attempts).where(attempts.c.id == attempt_id, attempts.c.fate != "doubled").with_for_update()
+    ).one_or_none()
+    if before is None:
+        return
+    connection.execute(
+        update(attempts).where(attempts.c.id == attempt_id).values(fate="doubled", tokens=tokens, nusd=nusd)
+    )
+    if before.settled:
+        _adjust(connection, before.run_id, Spend(tokens=tokens - before.tokens, nusd=(nusd or 0) - (before.nusd or 0)))
+
+
+def _delete(connection: Connection, ids: Collection[str]) -> Sequence[Row[tuple[object, ...]]]:
+    if not ids:
+        return []
+    return connection.execute(delete(attempts).where(attempts.c.id.in_(sorted(ids))).returning(*attempts.c)).all()
+
+
+def _settle_differences(connection: Connection, gone: Sequence[Row[tuple[object, ...]]]) -> None:
+    """What was counted as spent for attempts that are no more is given back."""
+    for row in gone:
+        if row.settled:
+            _adjust(connection, row.run_id, Spend(calls=-1, tokens=-row.tokens, nusd=-(row.nusd or 0)))
+
+
+def _spend_late(connection: Connection, task_ids: Collection[int], keys: Collection[str]) -> None:
+    """Counts answers that came after their task was settled."""
+    rows = connection.execute(
+        select(calls.c.run_id, calls.c.tokens_in, calls.c.tokens_out, calls.c.nusd).where(
+            calls.c.task_id.in_(task_ids), calls.c.key.in_(keys), calls.c.run_id.is_not(None)
+        )
+    )
+    for row in rows:
+        _adjust(connection, row.run_id, Spend(calls=1, tokens=row.tokens_in + row.tokens_out, nusd=row.nusd or 0))
+
+
+def _adjust(connection: Connection, run_id: int, amount: Spend) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            spent_calls=runs.c.spent_calls + amount.calls,
+            spent_tokens=runs.c.spent_tokens + amount.tokens,
+            spent_nusd=runs.c.spent_nusd + amount.nusd,
+        )
+    )
+
+
+def settle(connection: Connection, task_ids: Sequence[int]) -> Spend:
+    """What these tasks have spent: their answers, and their attempts without one, which are lost from here on.
+
+    The attempts are locked first, so that an answer that arrives meanwhile is either counted here or waits for us.
+    """
+    connection.execute(
+        select(attempts.c.id).where(attempts.c.task_id.in_(task_ids)).order_by(attempts.c.id).with_for_update()
+    )
+    connection.execute(
+        update(attempts).where(attempts.c.task_id.in_(task_ids), attempts.c.fate == "open").values(fate="lost")
+    )
+    total = sum(_used(connection, task_ids).values(), Spend())
+    connection.execute(update(attempts).where(attempts.c.task_id.in_(task_ids)).values(settled=True))
+    return total
