@@ -57,7 +57,7 @@ def one_line(status: Status) -> str:
     ]
     if status["phase"] == "growing" and status["eta_s"]["high"]:
         parts.append(f"about {eta(status)} left")
-    return ", ".join(parts)
+    return ", ".join([*parts, *_waiting(status)])
 
 
 def _name(status: Status) -> str:
@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
 
 def panel(status: Status) -> Panel:
     """The run as a panel of figures."""
-    body = Group(_progress(status), Text(""), _figures(status), *_failures(status), *_waiting(status))
+    body = Group(_progress(status), Text(""), _figures(status), *_failures(status), *_warnings(status))
     title = Text.assemble((_name(status), "bold"), f"  {status['recipe']}  {status['status']}")
     return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
 
@@ -142,12 +142,16 @@ def _failures(status: Status) -> list[Text]:
     return [Text(""), Text(f"turned down: {listed}", style="dim")]
 
 
-def _waiting(status: Status) -> list[Text]:
+def _warnings(status: Status) -> list[Text]:
+    return [text for line in _waiting(status) for text in (Text(""), Text(line, style="yellow"))]
+
+
+def _waiting(status: Status) -> list[str]:
     """Why work is not being done just now."""
     if not status["waiting"]:
         return []
-    cause = str(status["waiting"]["cause"]).partition(": ")[2] or status["waiting"]["cause"]
-    return [Text(""), Text(f"waiting: {status['waiting']['tasks']} tasks, {cause}", style="yellow")]
+    cause = str(status["waiting"]["cause"])
+    return [f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}"]
 
 
 def summarise(status: Status) -> None:

@@ -143,6 +143,14 @@ def test_an_account_without_money_is_not_a_busy_endpoint():
     assert type(failure(answering(429, {"error": {"message": "m", "code": "insufficient_quota"}}))) is QuotaSpent
 
 
+@pytest.mark.parametrize("headers", [{"Retry_After": "30000"}, {"x_ratelimit_remaining_requests": "0"}])
+def test_a_quota_by_the_day_says_when_it_is_there_again(headers: dict[str, str]):
+    reset = {"x_ratelimit_reset_requests": "8h20m"} if "Retry_After" not in headers else {}
+    found = failure(answering(429, {"error": {"message": "requests per day"}}, **headers, **reset))
+    assert type(found) is QuotaSpent
+    assert "there again in 8 h 20 min" in str(found)
+
+
 def test_retry_after_is_passed_on():
     found = failure(answering(429, {}, Retry_After="7"))
     assert isinstance(found, RateLimited) and found.retry_after_s == 7
@@ -162,6 +170,10 @@ def test_retry_after_is_passed_on():
         ({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 20.0),
         ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
         ({"retry-after-ms": "junk", "retry-after": "2"}, 2.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6h3m0.5s"}, 21780.5),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+        ({"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "120ms"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "tomorrow"}, None),
     ],
 )
 def test_how_long_to_wait(headers: dict[str, str], seconds: float | None):

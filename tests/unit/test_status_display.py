@@ -173,6 +173,17 @@ def test_money_spent_is_never_shown_as_none(value: float | None, words: str):
     assert usd(value) == words
 
 
+def test_why_a_run_waits_is_shown_on_a_terminal_and_in_a_line():
+    waiting = status(waiting={"tasks": 8, "cause": "ConnectionFailed: endpoint 'default' cannot be reached: refused"})
+    said = "8 tasks wait: endpoint 'default' cannot be reached: refused"
+    assert said in " ".join(shown(panel(waiting)).split()) and said in one_line(waiting)
+
+
+def test_the_summary_names_calls_that_may_have_been_paid_for_in_vain(capsys: pytest.CaptureFixture[str]):
+    summarise(status(status="done", calls_unanswered={"lost": 2, "doubled": 1}))
+    assert "3 calls without an answer are counted as spent" in capsys.readouterr().err
+
+
 def test_the_summary_says_what_came_of_the_run(capsys: pytest.CaptureFixture[str]):
     summarise(status(status="done", mean_harvest=MEANS | {"reward": 10.0}))
     said = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -29,8 +30,12 @@ from workers.llm.errors import (
 from workers.llm.scrub import one_line
 
 _LONGEST_WAIT_S = 7 * 24 * 3600.0
+# Who is told to come back so much later has no limit by the minute, but a quota by the day.
+_A_LONG_WAIT_S = 600.0
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached", "insufficient_balance")
 _AT_FAULT_FOR_GOOD = {501: "it cannot do this", 505: "it does not speak this HTTP"}
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIMEOUTS = (TimeoutError, asyncio.TimeoutError, httpx2.TimeoutException, openai.APITimeoutError)
 _CONNECTION = (openai.APIConnectionError, httpx2.TransportError, aiohttp.ClientError, OSError)
 
@@ -78,8 +83,8 @@ def _by_status(error: openai.APIStatusError, who: str, secret: str | None) -> Mo
     wait = retry_after_s(error.response.headers)
     if status in (401, 403):
         return Unauthorized(f"{line} (is the API key right, and may it use this model?)")
-    if status == 402 or (status == 429 and _code(error) in _SPENT):
-        return QuotaSpent(f"{line} (nothing is left on this account)")
+    if status == 402 or (status == 429 and (_code(error) in _SPENT or (wait or 0) >= _A_LONG_WAIT_S)):
+        return QuotaSpent(f"{line} ({_when(wait)})")
     if status == 404:
         return ModelMissing(f"{line} (has it this model, and does its address end with the right path, often /v1?)")
     if status == 429:
@@ -93,6 +98,14 @@ def _by_status(error: openai.APIStatusError, who: str, secret: str | None) -> Mo
     if status < 400:
         return EndpointBroken(f"{line} (it points elsewhere: redirects are not followed, set the final address)")
     return CallRefused(line)
+
+
+def _when(wait_s: float | None) -> str:
+    """When a spent quota is there again."""
+    if wait_s is None:
+        return "nothing is left on this account"
+    hours, minutes = divmod(math.ceil(wait_s / 60), 60)
+    return f"the quota is spent; it is there again in {hours} h {minutes:02} min"
 
 
 def _code(error: openai.APIStatusError) -> str | None:
@@ -131,7 +144,9 @@ def _told(error: BaseException) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or a date); None without a sensible one."""
+    """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or a date), or else by what is said of a limit that
+    has nothing left (`x-ratelimit-remaining-requests: 0`, `-reset-requests: 6h3m`); None without a sensible one.
+    """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
@@ -139,7 +154,16 @@ def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> fl
         seconds = _seconds(value, time.time() if now is None else now)
         if seconds is not None and math.isfinite(seconds) and seconds >= 0:
             return min(seconds / unit, _LONGEST_WAIT_S)
-    return None
+    return _reset_s(headers)
+
+
+def _reset_s(headers: Mapping[str, str]) -> float | None:
+    waits = [0.0]
+    for what in ("requests", "tokens"):
+        if headers.get(f"x-ratelimit-remaining-{what}") == "0":
+            found = _SPAN.findall(headers.get(f"x-ratelimit-reset-{what}", "")[:40])
+            waits.append(sum(float(number) * _UNITS_S[unit] for number, unit in found))
+    return min(max(waits), _LONGEST_WAIT_S) or None
 
 
 def _seconds(value: str, now: float) -> float | None:
