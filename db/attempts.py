@@ -71,7 +71,7 @@ def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, 
 
 def cover(connection: Connection, attempt: AttemptRow) -> Refusal | None:
     """Reserves what an attempt needs beyond its task's reservation, and opens it; or says why not."""
-    run = connection.execute(select(runs).where(runs.c.id == attempt.run_id).with_for_update()).one()
+    run = connection.execute(select(runs).where(runs.c.id == attempt.run_id).with_for_update(key_share=True)).one()
     found = _covers(connection, {attempt.task_id}).get(attempt.task_id)
     if found is not None and found.token == attempt.lease_token:
         more = found.lacks(worst(attempt))

@@ -110,13 +110,14 @@ def _until(lease_s: float) -> ColumnElement[datetime]:
 def hold(connection: Connection, run: Run, *, lease_s: float) -> Run:
     """Locks the run's row for this transaction and extends our ownership when half of it has gone by.
 
+    Rows that point to the run may be written meanwhile (the lock leaves its key alone): the ledger need not wait.
     Wall time is counted with it, at most one lease at a time: a machine that slept has not driven.
 
     Raises:
         StaleLease: somebody else has adopted the run.
     """
     mine = (runs.c.id == run.id, runs.c.owner_token == run.owner_token)
-    row = connection.execute(select(runs).where(*mine).with_for_update()).one_or_none()
+    row = connection.execute(select(runs).where(*mine).with_for_update(key_share=True)).one_or_none()
     if row is None:
         raise StaleLease(f"run {run.name} has another owner")
     ageing = or_(runs.c.owner_until < _until(lease_s / 2), runs.c.driven_at < _until(-1.0))
@@ -192,7 +193,7 @@ def settle(connection: Connection, run_id: int, *, reserved: Spend, task_ids: Se
 
 def cancel(connection: Connection, run_id: int) -> None:
     """Ends a run for good: its tasks go, and with them what they had reserved. Workers find their leases void."""
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
     open_tasks = tasks.c.run_id == run_id, tasks.c.applied_at.is_(None)
     ids = list(connection.scalars(select(tasks.c.id).where(*open_tasks).order_by(tasks.c.id).with_for_update()))
     row = by_id(connection, run_id)

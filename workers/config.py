@@ -16,6 +16,9 @@ ANY_MODEL = "(the only one)"
 
 # One answer may take, at the worst, two attempts, a second question and more room for each; and then some waiting.
 _ROUNDS, _WAITING_S = 8, 120.0
+_LONGEST_TIMEOUT_S = 600.0
+# No task of any run may take longer: what is set for all of them (Celery's visibility timeout) must be longer still.
+LONGEST_DEADLINE_S = _ROUNDS * _LONGEST_TIMEOUT_S + _WAITING_S
 
 
 class Settings(BaseModel):
@@ -50,7 +53,7 @@ class Endpoint(Settings):
     concurrency: int = Field(default=32, ge=1, le=4096)
     requests_per_minute: float | None = Field(default=None, gt=0, le=10_000_000)
     tokens_per_minute: float | None = Field(default=None, gt=0, le=10_000_000_000)
-    timeout_s: float = Field(default=120, gt=0, le=600)
+    timeout_s: float = Field(default=120, gt=0, le=_LONGEST_TIMEOUT_S)
 
     @property
     def priced(self) -> bool:

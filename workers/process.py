@@ -19,12 +19,14 @@ from sqlalchemy.exc import OperationalError
 from db import tasks, workers
 from db.records import Lease
 from db.workers import Identity
+from workers.config import LONGEST_DEADLINE_S
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 LEASE_S = 30.0
 BEAT_S = 5.0
+DEADLINE_S = LONGEST_DEADLINE_S
 # A slot that is not free so long after its task's deadline never will be.
 STUCK_S = 60.0
 STUCK_EXIT = 70
