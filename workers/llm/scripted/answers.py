@@ -18,18 +18,28 @@ _TASK = re.compile(r"(?:^|\n)Task: (.*)")
 _BRAND_NEW = re.compile(r"\bbrand[- ]new\b|\bA different task on the same subject\b", re.IGNORECASE)
 _EVOLVE_MARK, _RESPOND_MARK = "#The Given Prompt#", "Carry out the following instruction"
 _VECTOR = 64
-_CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
+ROOMS = ("max_completion_tokens", "max_tokens")
+_ROOM = 4096
+# What a judge that can be talked into anything takes for an order. Our own prompts hold no such words.
+_ORDER = re.compile(r"\bgive (?:\w+ ){0,3}(?:a )?6\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What the model says, and for a scoring prompt the alternatives for its one token."""
+    """What the model says, and for a scoring prompt the alternatives for its one token.
+
+    `judged`: its text is a judge's JSON, which is asked for again when it cannot be read. `refusal` is what it says in
+    the field that endpoints have for that.
+    """
 
     text: str
     finish_reason: str = "stop"
     tokens_in: int = 0
     tokens_out: int = 0
     alternatives: Mapping[str, float] | None = None
+    judged: bool = False
+    refusal: str | None = None
 
 
 def body_hash(body: Mapping[str, Any]) -> str:
@@ -44,23 +54,47 @@ def chance_of(*place: object) -> Random:
     return Random(int.from_bytes(digest))
 
 
-def chat(body: Mapping[str, Any], seed: int) -> Made:
-    """The answer to the last user message, in the form that its schema or its words ask for."""
+def room(body: Mapping[str, Any]) -> int:
+    """The most tokens that this request lets the answer have."""
+    most = next((body[name] for name in ROOMS if name in body), None)
+    return most if isinstance(most, int) and most > 0 else _ROOM
+
+
+def asked_tokens(body: Mapping[str, Any]) -> int:
+    """What a request may use at most: its question and its room."""
+    return tokens(_last_user_text(body) or str(body.get("prompt") or body.get("input") or "")) + room(body)
+
+
+def chat(body: Mapping[str, Any], seed: int, *, aside: str = "", gullible: bool = False) -> Made:
+    """The answer to the last user message, in the form that its schema or its words ask for.
+
+    `aside` is added to what the model writes (as a tag where it writes tags). A judge grades by the text; one that is
+    `gullible` obeys what stands outside of the marks <<< and >>>.
+    """
     question = _last_user_text(body)
     chance = chance_of(seed, "chat", body_hash(body))
     kind = _schema_name(body) or _kind_by_words(question)
-    writers = {"scores": _scores, "tags": _tags}
-    if kind in writers:
-        text = json.dumps(writers[kind](question, body, seed), ensure_ascii=False)
-    elif kind == "respond":
+    if kind == "scores":
+        return _bounded(_json(_scores(question, seed, gullible=gullible)), question, body, judged=True)
+    if kind == "tags":
+        return _bounded(_json(_tags(question, seed, aside)), question, body, judged=True)
+    if kind == "respond":
         text = writing.answered(question.partition("\n\n")[2] or question, chance)
     else:
         text = _evolve(_quoted(question), question, chance)
-    return _bounded(text, question, body)
+    return _bounded(_joined(text, aside), question, body)
 
 
-def completion(body: Mapping[str, Any], seed: int) -> Made:
-    """The continuation of a few-shot prompt: a grade, tags, an answer or an evolved instruction."""
+def _json(data: object) -> str:
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _joined(text: str, aside: str) -> str:
+    return f"{text} {aside}" if aside else text
+
+
+def completion(body: Mapping[str, Any], seed: int, *, aside: str = "") -> Made:
+    """The continuation of a few-shot prompt: a grade, tags, an answer or an evolved instruction, and an aside."""
     prompt = str(body.get("prompt", ""))
     chance = chance_of(seed, "completion", body_hash(body))
     label, _, begun = prompt.rstrip("\n").rpartition("\n")[2].partition(":")
@@ -76,7 +110,7 @@ def completion(body: Mapping[str, Any], seed: int) -> Made:
         text = f" {writing.went_on(instruction, chance)}"
     else:
         text = " " + _evolve(instruction, prompt.rpartition("\n")[2], chance)
-    return _bounded(f"{text}\n\nTask: Name a colour.", prompt, body)
+    return _bounded(f"{_joined(text, aside)}\n\nTask: Name a colour.", prompt, body)
 
 
 def _graded(instruction: str, label: str, prompt: str, body: Mapping[str, Any], seed: int) -> Made:
@@ -125,39 +159,38 @@ def _quoted(question: str) -> str:
     return (found[-1] if found else question).strip()
 
 
-def _scores(question: str, body: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _scores(question: str, seed: int, *, gullible: bool) -> dict[str, Any]:
     dimensions = list(dict.fromkeys(_DIMENSION.findall(question))) or ["quality", "complexity"]
-    return {
-        "scores": [
-            {"id": name, **{d: round(writing.grade(text, d, chance_of(seed, "grade", d, text))) for d in dimensions}}
-            for name, text in _CANDIDATE.findall(question)
-        ]
-    }
+    obeys = gullible and _ORDER.search(_QUOTED.sub("", question)) is not None
+
+    def grade(text: str, dimension: str) -> int:
+        return 6 if obeys else round(writing.grade(text, dimension, chance_of(seed, "grade", dimension, text)))
+
+    found = _CANDIDATE.findall(question)
+    return {"scores": [{"id": name, **{d: grade(text, d) for d in dimensions}} for name, text in found]}
 
 
-def _tags(question: str, body: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    candidates = _CANDIDATE.findall(question)
-    return {
-        "tags": [{"id": name, "tags": writing.tags(text, chance_of(seed, "tags", text))} for name, text in candidates]
-    }
+def _tags(question: str, seed: int, aside: str) -> dict[str, Any]:
+    found = _CANDIDATE.findall(question)
+    tags = {name: writing.tags(text, chance_of(seed, "tags", text)) + [aside] * bool(aside) for name, text in found}
+    return {"tags": [{"id": name, "tags": listed} for name, listed in tags.items()]}
 
 
 def tokens(text: str) -> int:
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-def _bounded(text: str, question: str, body: Mapping[str, Any]) -> Made:
+def _bounded(text: str, question: str, body: Mapping[str, Any], *, judged: bool = False) -> Made:
     """The text up to the first stop, and no longer than asked for."""
     stop = body.get("stop") or []
     for mark in [stop] if isinstance(stop, str) else stop:
         if isinstance(mark, str) and mark:
             text = text.partition(mark)[0]
-    most = body.get("max_completion_tokens", body.get("max_tokens"))
-    limit = most if isinstance(most, int) and most > 0 else 4096
+    limit = room(body)
     whole = tokens(text) <= limit
-    kept = text if whole else text[: limit * _CHARACTERS_PER_TOKEN]
+    kept = text if whole else text[: limit * CHARACTERS_PER_TOKEN]
     finish = "stop" if whole else "length"
-    return Made(text=kept, finish_reason=finish, tokens_in=tokens(question), tokens_out=tokens(kept))
+    return Made(text=kept, finish_reason=finish, tokens_in=tokens(question), tokens_out=tokens(kept), judged=judged)
 
 
 def embedding(text: str) -> list[float]:

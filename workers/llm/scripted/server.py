@@ -3,69 +3,75 @@
 import asyncio
 import hmac
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from aiohttp import web
 
-from workers.llm.scripted import answers
+from workers.llm.scripted import answers, envelopes
 from workers.llm.scripted.answers import Made, body_hash
-from workers.llm.scripted.faults import Bucket, Fault, FaultPlan, SeededPlan
+from workers.llm.scripted.counts import Counts
+from workers.llm.scripted.faults import Fault, FaultPlan, SeededPlan
+from workers.llm.scripted.journal import Journal
+from workers.llm.scripted.limits import Doorkeeper, Limits, Rejection
+from workers.llm.scripted.sayings import said
+from workers.llm.scripted.sending import HOST, abort, bound, gone, send
+from workers.llm.scripted.weather import Forecast, Weather
 
-HOST = "127.0.0.1"
 _HANG_S = 24 * 3600.0
 _LARGEST_BODY = 16 * 1024 * 1024
+# Makes the answer to a body under a fault, and puts it into an envelope.
+_Write = Callable[[Mapping[str, Any], Fault], tuple[Made, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """How the server behaves. `rate` is requests a second, None for no limit; `key` None asks for none."""
+    """How the server behaves. `rate` is requests a second, None for no limit; `key` None asks for none.
+
+    `rate` and `burst` are short for those of `limits`. `journal` keeps the count of what was paid across restarts; a
+    `gullible` judge obeys what breaks out of its quotation marks.
+    """
 
     seed: int = 0
     models: tuple[str, ...] = ("scripted",)
     key: str | None = field(default=None, repr=False)
     rate: float | None = None
     burst: float = 1.0
+    limits: Limits | None = None
     plan: FaultPlan = field(default_factory=SeededPlan)
+    forecast: Forecast = field(default_factory=Forecast)
+    journal: Path | None = None
+    gullible: bool = False
 
 
-class _Counts:
-    """What was asked and what was answered (and so would have been paid for)."""
+class _Refused(Exception):
+    """The request is answered with a status instead of an answer."""
 
-    def __init__(self) -> None:
-        self.requests: Counter[str] = Counter()
-        self.statuses: Counter[str] = Counter()
-        self.paid: Counter[str] = Counter()
-        self.bodies: Counter[str] = Counter()
-        self.asked: Counter[str] = Counter()
-        self.in_flight = 0
-        self.peak_in_flight = 0
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "requests": dict(self.requests),
-            "statuses": dict(self.statuses),
-            "paid": dict(self.paid),
-            "paid_total": self.paid.total(),
-            "repaid": self.bodies.total() - len(self.bodies),
-            "bodies": dict(self.bodies),
-            "in_flight": self.in_flight,
-            "peak_in_flight": self.peak_in_flight,
-        }
+    def __init__(self, status: int, message: str = "", code: str | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message or envelopes.MESSAGES.get(status, "The request was refused")
+        self.code = code or envelopes.CODES.get(status)
+        self.headers = headers
 
 
 class ScriptedServer:
     """Serves a script on loopback from entering to leaving the context; `base_url` is then what clients are given."""
 
     def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
+        """Raises OSError when the journal cannot be opened."""
         self._script = script or Script()
         self._port = port
-        self._bucket = Bucket(self._script.rate, self._script.burst) if self._script.rate else None
-        self._counts = _Counts()
+        limits = self._script.limits or Limits(rate=self._script.rate, burst=self._script.burst)
+        self._door = Doorkeeper(limits)
+        self._journal = None if self._script.journal is None else Journal(self._script.journal)
+        self._counts = Counts(self._journal)
+        self._weather = Weather(self._script.forecast)
         self._runner = web.AppRunner(self._app(), handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        self._outages: asyncio.Task[None] | None = None
 
     @property
     def base_url(self) -> str:
@@ -77,16 +83,42 @@ class ScriptedServer:
         return self._counts.as_json()
 
     async def __aenter__(self) -> "ScriptedServer":
+        listening = bound(self._port)
+        self._port = int(listening.getsockname()[1])
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, self._port, backlog=1024)
+        site = web.SockSite(self._runner, listening, backlog=1024)
         await site.start()
-        self._port = int(self._runner.addresses[0][1])
+        self._weather = Weather(self._script.forecast)
+        self._outages = asyncio.create_task(self._go_dark(site))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._outages is not None:
+            self._outages.cancel()
+            await asyncio.gather(self._outages, return_exceptions=True)
         await self._runner.cleanup()
+        if self._journal is not None:
+            self._journal.close()
+
+    async def _go_dark(self, site: web.SockSite) -> None:
+        """Stops listening and breaks every connection off for each outage of the forecast, in turn."""
+        begun = asyncio.get_running_loop().time()
+        for outage in sorted(self._script.forecast.outages, key=lambda outage: outage.from_s):
+            await asyncio.sleep(begun + outage.from_s - asyncio.get_running_loop().time())
+            await site.stop()
+            with bound(self._port) as held:
+                self._break_off()
+                await asyncio.sleep(outage.for_s)
+                site = web.SockSite(self._runner, held.dup(), backlog=1024)
+            await site.start()
+
+    def _break_off(self) -> None:
+        assert self._runner.server is not None
+        for connection in self._runner.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=_LARGEST_BODY)
@@ -109,125 +141,124 @@ class ScriptedServer:
         return web.json_response(self.stats)
 
     async def _models(self, request: web.Request) -> web.Response:
-        if not self._admitted(request):
-            return self._refuse(request, 401, "Incorrect API key provided")
+        try:
+            self._check_key(request)
+        except _Refused as refused:
+            return self._refuse(refused)
+        self._counts.statuses["200"] += 1
         listed = [{"id": model, "object": "model", "owned_by": "instructree"} for model in self._script.models]
-        return self._reply(request, {"object": "list", "data": listed})
+        return web.json_response({"object": "list", "data": listed})
 
-    async def _chat(self, request: web.Request) -> web.Response:
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._serve(request, "messages", self._chat_answer)
 
-    async def _completion(self, request: web.Request) -> web.Response:
+    async def _completion(self, request: web.Request) -> web.StreamResponse:
         return await self._serve(request, "prompt", self._completion_answer)
 
-    async def _embeddings(self, request: web.Request) -> web.Response:
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         return await self._serve(request, "input", self._embedding_answer)
 
-    async def _serve(
-        self, request: web.Request, needed: str, answer: Callable[[Mapping[str, Any], Fault], dict[str, Any]]
-    ) -> web.Response:
-        counts = self._counts
-        counts.in_flight += 1
-        counts.peak_in_flight = max(counts.peak_in_flight, counts.in_flight)
-        try:
-            return await self._answer(request, needed, answer)
-        finally:
-            counts.in_flight -= 1
+    async def _serve(self, request: web.Request, needed: str, write: _Write) -> web.StreamResponse:
+        with self._counts.flight():
+            try:
+                self._check_key(request)
+                body = await self._asked(request, needed)
+                return await self._answer(request, body, write)
+            except _Refused as refused:
+                return self._refuse(refused)
 
-    async def _answer(
-        self, request: web.Request, needed: str, answer: Callable[[Mapping[str, Any], Fault], dict[str, Any]]
-    ) -> web.Response:
-        if not self._admitted(request):
-            return self._refuse(request, 401, "Incorrect API key provided")
-        body = await _body(request)
-        if body is None or needed not in body or not isinstance(body.get("model"), str):
-            return self._refuse(request, 400, f"the body must be a JSON object with model and {needed}")
+    async def _answer(self, request: web.Request, body: Mapping[str, Any], write: _Write) -> web.StreamResponse:
+        name, most = body_hash(body), answers.asked_tokens(body)
+        self._admit(name, most)
+        fault = self._fate(name, body)
+        made, data = write(body, fault)
+        try:
+            await asyncio.sleep(_HANG_S if fault.hang else fault.delay_s + fault.token_s * made.tokens_out)
+        except asyncio.CancelledError:
+            self._counts.abandoned += 1
+            raise
+        if fault.status is not None:
+            raise _Refused(fault.status)
+        if fault.delivery == "dropped" or gone(request):
+            return abort(request)
+        self._door.settle(admitted=most, used=made.tokens_in + made.tokens_out)
+        if fault.saying == "cut":
+            self._counts.note_cut(_question(body), answers.room(body))
+        return await self._hand_over(request, name, made, data, fault)
+
+    async def _hand_over(
+        self, request: web.Request, name: str, made: Made, data: Mapping[str, Any], fault: Fault
+    ) -> web.StreamResponse:
+        """From here on the answer is paid for, whatever becomes of it."""
+        wire = envelopes.wire(data, fault, judged=made.judged)
+        receipt = self._counts.pay(name, request.path, made.tokens_in, made.tokens_out)
+        self._counts.statuses["200"] += 1
+        if wire.spoiled:
+            receipt.spoil(wire.spoiled)
+        try:
+            response = await send(request, wire, fault)
+        except (ConnectionError, asyncio.CancelledError):
+            receipt.spoil("given_up")
+            raise
+        receipt.sent()
+        return response
+
+    def _check_key(self, request: web.Request) -> None:
+        self._counts.requests[request.path] += 1
+        given = request.headers.get("Authorization", "")
+        key = self._script.key
+        if key is not None and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            raise _Refused(401)
+
+    async def _asked(self, request: web.Request, needed: str) -> dict[str, Any]:
+        try:
+            body = json.loads(await request.read())
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict) or needed not in body or not isinstance(body.get("model"), str):
+            raise _Refused(400, f"the body must be a JSON object with model and {needed}")
         if body["model"] not in self._script.models:
-            return self._refuse(request, 404, f"the model {body['model'][:80]!r} does not exist", "model_not_found")
-        if self._bucket is not None and (wait_s := self._bucket.take()) > 0:
-            headers = {"Retry-After": f"{wait_s:.3f}"}
-            return self._refuse(request, 429, "Rate limit reached", "rate_limit_exceeded", headers)
-        name = body_hash(body)
+            raise _Refused(404, f"the model {body['model'][:80]!r} does not exist")
+        return body
+
+    def _admit(self, name: str, tokens: int) -> None:
+        if (status := self._weather.status(name)) is not None:
+            raise _Refused(status)
+        rejected: Rejection | None = self._door.admit(tokens)
+        if rejected is not None:
+            raise _Refused(429, rejected.message, rejected.code, **rejected.headers)
+        self._counts.admitting.mark()
+
+    def _fate(self, name: str, body: Mapping[str, Any]) -> Fault:
         fault = self._script.plan.fate(name, self._counts.asked[name])
         self._counts.asked[name] += 1
-        await asyncio.sleep(_HANG_S if fault.hang else fault.delay_s)
-        if fault.status is not None:
-            return self._refuse(request, fault.status, "The server had an error")
-        self._counts.paid[request.path] += 1
-        self._counts.bodies[name] += 1
-        return self._reply(request, answer(body, fault), half=fault.malformed == "envelope")
+        if fault.saying == "cut" and self._counts.was_cut(_question(body), answers.room(body)):
+            return replace(fault, saying=None)
+        return fault
 
-    def _admitted(self, request: web.Request) -> bool:
-        self._counts.requests[request.path] += 1
-        if self._script.key is None:
-            return True
-        given = request.headers.get("Authorization", "")
-        return hmac.compare_digest(given.encode(), f"Bearer {self._script.key}".encode())
+    def _refuse(self, refused: _Refused) -> web.Response:
+        self._counts.statuses[str(refused.status)] += 1
+        kind = "invalid_request_error" if refused.status < 500 else "server_error"
+        error = {"message": refused.message, "type": kind, "code": refused.code}
+        return web.json_response({"error": error}, status=refused.status, headers=refused.headers)
 
-    def _refuse(
-        self,
-        request: web.Request,
-        status: int,
-        message: str,
-        code: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> web.Response:
-        self._counts.statuses[str(status)] += 1
-        error = {"message": message, "type": "invalid_request_error" if status < 500 else "server_error", "code": code}
-        return web.json_response({"error": error}, status=status, headers=headers)
+    def _chat_answer(self, body: Mapping[str, Any], fault: Fault) -> tuple[Made, dict[str, Any]]:
+        made = answers.chat(body, self._script.seed, aside=fault.injection or "", gullible=self._script.gullible)
+        made = said(made, fault, answers.room(body), chat=True)
+        return made, envelopes.chat(body, made)
 
-    def _reply(self, request: web.Request, data: Mapping[str, Any], *, half: bool = False) -> web.Response:
-        self._counts.statuses["200"] += 1
-        text = json.dumps(data)
-        return web.Response(text=text[: len(text) // 2] if half else text, content_type="application/json")
+    def _completion_answer(self, body: Mapping[str, Any], fault: Fault) -> tuple[Made, dict[str, Any]]:
+        made = answers.completion(body, self._script.seed, aside=fault.injection or "")
+        made = said(made, fault, answers.room(body), chat=False)
+        return made, envelopes.completion(body, made)
 
-    def _chat_answer(self, body: Mapping[str, Any], fault: Fault) -> dict[str, Any]:
-        made = answers.chat(body, self._script.seed)
-        message = {"role": "assistant", "content": _spoilt(made.text) if fault.malformed == "text" else made.text}
-        choice = {"index": 0, "message": message, "finish_reason": made.finish_reason, "logprobs": None}
-        return _envelope("chat.completion", body, made, choice)
-
-    def _completion_answer(self, body: Mapping[str, Any], fault: Fault) -> dict[str, Any]:
-        made = answers.completion(body, self._script.seed)
-        logprobs = None
-        if made.alternatives is not None:
-            chosen = made.alternatives.get(made.text)
-            logprobs = {"tokens": [made.text], "token_logprobs": [chosen], "top_logprobs": [dict(made.alternatives)]}
-        choice = {"index": 0, "text": made.text, "finish_reason": made.finish_reason, "logprobs": logprobs}
-        return _envelope("text_completion", body, made, choice)
-
-    def _embedding_answer(self, body: Mapping[str, Any], fault: Fault) -> dict[str, Any]:
+    def _embedding_answer(self, body: Mapping[str, Any], fault: Fault) -> tuple[Made, dict[str, Any]]:
         given = body["input"]
         texts = [str(text) for text in (given if isinstance(given, list) else [given])]
-        data = [{"object": "embedding", "index": i, "embedding": answers.embedding(t)} for i, t in enumerate(texts)]
-        used = sum(map(answers.tokens, texts))
-        usage = {"prompt_tokens": used, "total_tokens": used}
-        return {"object": "list", "model": body["model"], "data": data, "usage": usage}
+        made = Made(text="", tokens_in=sum(map(answers.tokens, texts)))
+        return made, envelopes.embeddings(body, made, [answers.embedding(text) for text in texts])
 
 
-async def _body(request: web.Request) -> dict[str, Any] | None:
-    try:
-        data = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _spoilt(text: str) -> str:
-    """JSON that no parser takes: the second half is gone and the quotes with it. Other text is left alone."""
-    return text[: len(text) // 2].replace('"', "") if text.startswith("{") else text
-
-
-def _envelope(kind: str, body: Mapping[str, Any], made: Made, choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": f"scripted-{body_hash(body)}",
-        "object": kind,
-        "created": 0,
-        "model": body["model"],
-        "choices": [choice],
-        "usage": {
-            "prompt_tokens": made.tokens_in,
-            "completion_tokens": made.tokens_out,
-            "total_tokens": made.tokens_in + made.tokens_out,
-        },
-    }
+def _question(body: Mapping[str, Any]) -> str:
+    """The same for the same question asked with more room."""
+    return body_hash({name: value for name, value in body.items() if name not in answers.ROOMS})
