@@ -132,6 +132,14 @@ def give_back(connection: Connection, lease: Lease, *, error: str, delay_s: floa
     _fenced(connection, lease, {**values, "attempts": tasks.c.attempts - 1})
 
 
+def give_all_back(connection: Connection, held: Iterable[tuple[int, int]], *, error: str) -> int:
+    """Makes the leased tasks (id, token) that are still ours ready at once, no attempt counted; returns how many."""
+    ours = _locked(tuple_(tasks.c.id, tasks.c.lease_token).in_(list(held)), tasks.c.state == "leased")
+    values = {"state": "ready", "error": error, "lease_until": None, "not_before": _NOW, "hinted_at": None}
+    changed = update(tasks).where(tasks.c.id.in_(ours)).values(**values, attempts=tasks.c.attempts - 1)
+    return connection.execute(changed).rowcount
+
+
 def fail(connection: Connection, lease: Lease, *, error: str) -> None:
     """No retry mends this: the task keeps its reason."""
     _fenced(connection, lease, {"state": "failed", "error": error[:500], "lease_until": None})

@@ -86,7 +86,7 @@ class Driver:
             self._loaded = False
             raise
 
-    def sweep(self) -> list[tuple[int, str]]:
+    def sweep(self, hint_age_s: float = HINT_AGE_S) -> list[tuple[int, str]]:
         """Frees what dead workers held, and returns due tasks whose hint seems lost; pauses on a broken endpoint."""
         with self._engine.begin() as connection:
             self._run = runs.hold(connection, self._run, lease_s=OWNER_LEASE_S)
@@ -94,7 +94,7 @@ class Driver:
                 runs.set_status(connection, self._run.id, "paused", reason=error.partition(": ")[2])
                 self._run = runs.by_id(connection, self._run.id)
                 return []
-            return tasks.sweep(connection, self._run.id, max_attempts=MAX_ATTEMPTS, hint_age_s=HINT_AGE_S)
+            return tasks.sweep(connection, self._run.id, max_attempts=MAX_ATTEMPTS, hint_age_s=hint_age_s)
 
     def let_go(self) -> None:
         with self._engine.begin() as connection:

@@ -1,53 +1,121 @@
 """Hints: Celery messages that say "there is a task with this id". Losing, doubling or delaying one does no harm."""
 
+import time
 from collections.abc import Iterable
+from uuid import uuid4
 
 import structlog
 from celery import Celery
 from kombu.connection import Connection
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from kombu.messaging import Producer
+from redis.exceptions import RedisError
 
-from db.environment import BROKER
-from db.errors import ServiceError
-
-_CURE = f"start one with `instructree up`, or point {BROKER} to a running Valkey or Redis"
+from db import broker
+from db.broker import KEY_PREFIX
+from db.chaos import chaos
 
 log = structlog.get_logger()
 
+# A broker that does not answer holds the orchestrator up for this long, and is then left alone for AWAY_S.
+CONNECT_S = 1.0
+ANSWER_S = 2.0
+AWAY_S = 3.0
+# Messages written at once: about 400 kB.
+BATCH = 500
+# Hints kept for a broker that is away; of more than these the oldest are left to the sweep.
+KEPT = 10_000
+_MARK_S = 24 * 3600
 
-def check_broker(url: str) -> None:
-    """Raises ServiceError, without the password, when the broker does not answer."""
-    with Connection(  # type: ignore[no-untyped-call]  # kombu ships no types
-        url, connect_timeout=5, transport_options={"socket_connect_timeout": 5}
-    ) as connection:
-        try:
-            connection.ensure_connection(max_retries=1, timeout=5)
-        except (OperationalError, OSError) as error:
-            place = f"{connection.hostname}:{connection.port}"
-            cause = str(error).splitlines()[0]
-            raise ServiceError(f"the broker at {place} cannot be reached ({cause}): {_CURE}") from None
+_AWAY = (KombuError, RedisError, OSError)
 
 
 class Hints:
-    """Sends hints to the queue of their kind. A broker that is away is only logged: the sweep hints again."""
+    """Sends hints to the queue of their kind. A broker that is away is only logged: they are sent when it is back.
+
+    Whether a batch that failed was delivered is unknown, so it is sent again whole. For one thread.
+    """
 
     def __init__(self, url: str) -> None:
         self._app = Celery("instructree-orchestrator", broker=url, set_as_current=False)
         self._app.conf.update(
-            task_ignore_result=True,
             task_serializer="json",
             accept_content=["json"],
-            broker_connection_timeout=5,
-            broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 5},
+            broker_use_ssl=broker.tls(url),
+            broker_transport_options={
+                "global_keyprefix": KEY_PREFIX,
+                "socket_connect_timeout": CONNECT_S,
+                "socket_timeout": ANSWER_S,  # no retry_on_timeout: kombu batches only where a write is never repeated
+            },
         )
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
+        self._unsent: dict[int, str] = {}
+        self._rests_until = 0.0
+        self._url = url
+        self._mark = f"{KEY_PREFIX}mark:{uuid4()}"
+        self._marked = False
 
     def send(self, tasks: Iterable[tuple[int, str]]) -> None:
-        """One message per (task id, kind)."""
+        """One message per (task id, kind), and for each still unsent. Blocks for CONNECT_S + ANSWER_S at most."""
+        self._unsent.update(tasks)
+        if not self._unsent or time.monotonic() < self._rests_until:
+            return
         try:
-            for task_id, kind in tasks:
-                self._app.send_task(kind, args=[task_id], queue=kind, retry=False)
-        except (OperationalError, OSError) as error:
-            log.warning("broker_away", cause=type(error).__name__)
+            self._publish()
+        except _AWAY as error:
+            self._give_up(error)
+        else:
+            self._unsent.clear()
+            if self._rests_until:
+                self._rests_until = 0.0
+                log.info("broker_back")
+
+    def lost(self) -> bool:
+        """Whether the broker has forgotten, since this was last asked, what it was sent: it was wiped or replaced."""
+        if time.monotonic() < self._rests_until:
+            return False
+        try:
+            with broker.connect(self._url, timeout_s=CONNECT_S) as client:
+                known = client.set(self._mark, "1", ex=_MARK_S, get=True)
+        except _AWAY as error:
+            self._give_up(error)
+            return False
+        wiped, self._marked = self._marked and known is None, True
+        return wiped
 
     def close(self) -> None:
+        self._hang_up()
         self._app.close()
+
+    def _publish(self) -> None:
+        producer = self._producer or self._call()
+        with producer.batch(max_size=BATCH):  # type: ignore[no-untyped-call]  # kombu ships no types
+            for task_id, kind in self._unsent.items():
+                message = self._app.amqp.create_task_message(str(uuid4()), kind, (task_id,), ignore_result=True)
+                for _ in range(chaos().copies):
+                    # To the queue by its name, which needs no exchange, and so nothing that a wiped broker would miss.
+                    producer.publish(  # type: ignore[no-untyped-call]
+                        message.body, routing_key=kind, headers=message.headers, **message.properties
+                    )
+
+    def _call(self) -> Producer:
+        """A line of our own: Celery's pool would retry for seconds, and hold on to a broken one."""
+        with broker.connect(self._url, timeout_s=CONNECT_S) as client:
+            client.ping()  # kombu would try four times
+        self._connection = self._app.connection_for_write()
+        self._producer = self._app.amqp.Producer(self._connection.channel())
+        return self._producer
+
+    def _give_up(self, error: Exception) -> None:
+        self._hang_up()
+        self._rests_until = time.monotonic() + AWAY_S
+        for task_id in list(self._unsent)[:-KEPT]:
+            del self._unsent[task_id]
+        cause = error.__cause__ or error
+        log.warning("broker_away", cause=f"{type(cause).__name__}: {cause}", unsent=len(self._unsent))
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.collect()  # type: ignore[no-untyped-call]  # without a word to the server, which may not listen
+        self._connection = self._producer = None

@@ -9,13 +9,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db import environment
+from db import environment, guard
 from db.engine import check_reachable, open_engine
 from db.errors import ServiceError
 from db.migrate import check_current, migrate
 from orchestrator import stack
 from orchestrator.config import key_variables, read_file
-from orchestrator.hints import check_broker
 from orchestrator.local import LOCAL_MODEL, local_settings
 from workers.config import ANY_MODEL
 
@@ -123,7 +122,8 @@ def open_places(places: Places) -> Engine:
     if places.local_programs:
         migrate(engine)
     check_current(engine)
-    check_broker(places.redis_url)
+    guard.check_database(engine)
+    guard.check_broker(places.redis_url, os.environ)
     return engine
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from db import runs, workers
 from db.errors import ConfigError, StaleLease
 from db.records import Run
-from orchestrator.driver import OWNER_LEASE_S, Driver
+from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
 from orchestrator.hints import Hints
 
 log = structlog.get_logger()
@@ -52,9 +52,11 @@ class Orchestrator:
             self._beat()
         if sweeping or not self._drivers:
             self._adopt()
+        wiped = sweeping and self._hints.lost()
+        hint_age_s = None if not sweeping else 0.0 if wiped else HINT_AGE_S
         moved = False
         for run_id in list(self._drivers):
-            moved |= self._drive(run_id, sweeping)
+            moved |= self._drive(run_id, hint_age_s)
         return moved
 
     def _beat(self) -> None:
@@ -85,12 +87,13 @@ class Orchestrator:
             runs.let_go(connection, run)
             runs.set_status(connection, run.id, "paused", reason=reason)
 
-    def _drive(self, run_id: int, sweeping: bool) -> bool:
+    def _drive(self, run_id: int, hint_age_s: float | None) -> bool:
+        """One tick; with an age, a sweep too, which hints again what was last hinted so long ago."""
         driver = self._drivers[run_id]
         try:
             moved, hints = driver.tick()
-            if sweeping and not driver.over:
-                hints += driver.sweep()
+            if hint_age_s is not None and not driver.over:
+                hints += driver.sweep(hint_age_s)
         except StaleLease:
             log.warning("run_lost", run=driver.run.name)
             del self._drivers[run_id]

@@ -1,14 +1,22 @@
-"""Looking at the model endpoints of a run before anything is spent on it."""
+"""Looking at the model endpoints of a run before anything is spent on it, and at the settings of workers."""
 
 import asyncio
 from collections.abc import Mapping
 
 from db.errors import ConfigError
+from db.guard import Finding
 from workers.config import ANY_MODEL, Endpoint, Role, WorkSettings
 from workers.llm.address import Address, address_of, addresses
 from workers.llm.probe import list_models, probe
 
 _LISTED = 5
+
+
+def check_worker_settings() -> Finding:
+    """What a worker of this program would run with. Raises ConfigError when it would break a law."""
+    from workers import app
+
+    return app.check_settings()
 
 
 def check_endpoints(work: WorkSettings, environment: Mapping[str, str]) -> WorkSettings:

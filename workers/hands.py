@@ -1,19 +1,24 @@
 """The parts of a worker process put together, and taken apart again in the right order."""
 
+import os
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Engine
 
+from db import tasks, workers
 from db.engine import open_engine
-from db.environment import database_url
+from db.environment import broker_url, database_url
 from db.workers import Identity
 from workers.llm.address import addresses_from_environment
 from workers.llm.gateway import Gateway, open_gateway
+from workers.llm.limits import Limiter, RedisLimiter
 from workers.process import Heart, Held, Loop
 from workers.run_task import Runner
 
 log = structlog.get_logger()
+
+ABANDONED_EXIT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +28,31 @@ class Hands:
     engine: Engine
     loop: Loop
     gateway: Gateway
+    limiter: Limiter
+    held: Held
     heart: Heart
     runner: Runner
 
     def close(self) -> None:
         """Leaves the register last, when nothing is written any more."""
         self.loop.run(self.gateway.close())
+        self.loop.run(self.limiter.close())
         self.heart.stop()
         self.loop.close()
         self.engine.dispose()
+
+    def abandon(self) -> None:
+        """Ends this process at once and gives its tasks back, so that nobody waits for its leases to end.
+
+        What is being answered just now is lost, and counted as such.
+        """
+        try:
+            with self.engine.begin() as connection:
+                count = tasks.give_all_back(connection, self.held.tokens(), error="its worker was told to stop")
+                workers.leave(connection, self.heart.worker)
+            log.warning("abandoned", tasks=count)
+        finally:
+            os._exit(ABANDONED_EXIT)
 
 
 def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
@@ -39,11 +60,13 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     # Claims and results are short; a few connections serve many slots, the ledger and the heart.
     engine = open_engine(database_url(), pool_size=min(slots, 16) + 4)
     loop = Loop()
-    gateway = loop.run(open_gateway(engine, addresses_from_environment()))
+    book = addresses_from_environment()
+    limiter = RedisLimiter(broker_url(), book)
+    gateway = loop.run(open_gateway(engine, book, limiter))
     held = Held()
     identity = Identity.of_this_process(queues, slots)
     heart = Heart(engine, identity, held)
     heart.start()
     log.info("worker_ready", worker=identity.id, queues=",".join(queues), slots=slots)
     runner = Runner(engine, loop, gateway, identity, held)
-    return Hands(engine=engine, loop=loop, gateway=gateway, heart=heart, runner=runner)
+    return Hands(engine=engine, loop=loop, gateway=gateway, limiter=limiter, held=held, heart=heart, runner=runner)

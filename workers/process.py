@@ -91,6 +91,10 @@ class Heart:
         self._stop = Event()
         self._thread = Thread(target=self._beat_on, name="heart", daemon=True)
 
+    @property
+    def worker(self) -> str:
+        return self._identity.id
+
     def start(self) -> None:
         with self._engine.begin() as connection:
             workers.register(connection, self._identity)

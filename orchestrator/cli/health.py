@@ -3,27 +3,30 @@
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
-from db import environment, workers
+from db import environment, guard, workers
 from db.engine import check_reachable, open_engine
 from db.errors import UserError
+from db.guard import Finding
 from db.migrate import check_current
 from orchestrator import places, stack
 from orchestrator.config import build, read_file
-from orchestrator.hints import check_broker
-from workers.doctor import check_endpoints
+from workers.doctor import check_endpoints, check_worker_settings
 
 _LEAST_FREE_BYTES = 1 << 30
 
 
 def examine(config_file: Path | None) -> bool:
-    """Prints one line a part. Returns whether all are well."""
+    """Prints one line a part, and one for each doubt about it. Returns whether all are well."""
     local = stack.find()
     database = environment.read(environment.DATABASE) or (local.database_url if local else None)
     broker = environment.read(environment.BROKER) or (local.redis_url if local else None)
-    checks: list[tuple[str, Callable[[], str]]] = [
+    checks: list[tuple[str, Callable[[], str | Finding]]] = [
         ("disk", _disk),
+        ("libraries", guard.check_libraries),
+        ("settings", check_worker_settings),
         ("configuration", lambda: _configuration(config_file)),
         ("database", lambda: _database(database)),
         ("broker", lambda: _broker(broker)),
@@ -37,12 +40,16 @@ def examine(config_file: Path | None) -> bool:
     return all(found)
 
 
-def _look(name: str, check: Callable[[], str]) -> bool:
+def _look(name: str, check: Callable[[], str | Finding]) -> bool:
     try:
-        print(f"ok    {name}: {check()}")
+        found = check()
     except UserError as error:
         print(f"wrong {name}: {error}")
         return False
+    seen = found if isinstance(found, Finding) else Finding(said=found)
+    print(f"ok    {name}: {seen.said}")
+    for warning in seen.warnings:
+        print(f"doubt {name}: {warning}")
     return True
 
 
@@ -61,16 +68,17 @@ def _configuration(config_file: Path | None) -> str:
     return f"{config_file or 'defaults'}, digest {config.digest()}"
 
 
-def _database(url: str | None) -> str:
+def _database(url: str | None) -> Finding:
     engine = open_engine(url or environment.database_url())
     check_reachable(engine)
+    seen = guard.check_database(engine)
     check_current(engine)
-    return "answers, with this program's schema"
+    return Finding(said=f"answers, with this program's schema; {seen.said}", warnings=seen.warnings)
 
 
-def _broker(url: str | None) -> str:
-    check_broker(url or environment.broker_url())
-    return "answers"
+def _broker(url: str | None) -> Finding:
+    seen = guard.check_broker(url or environment.broker_url(), os.environ)
+    return Finding(said=f"answers; {seen.said}", warnings=seen.warnings)
 
 
 def _models(config_file: Path | None, local: stack.Stack | None) -> str:
@@ -81,11 +89,14 @@ def _models(config_file: Path | None, local: stack.Stack | None) -> str:
     return ", ".join(f"{name}: {endpoint.model}" for name, endpoint in work.endpoints.items())
 
 
-def _workers(url: str | None) -> str:
+def _workers(url: str | None) -> Finding:
     engine = open_engine(url or environment.database_url())
     check_reachable(engine)
+    check_current(engine)
     with engine.connect() as connection:
         alive = workers.alive(connection)
+        seen = guard.check_company(connection, version("instructree"), orchestrator=True)
     if not alive:
         raise UserError("none is alive: start one with `instructree worker`, or all parts with `instructree up`")
-    return ", ".join(f"{worker.id} ({worker.slots} slots)" for worker in alive)
+    said = ", ".join(f"{worker.id} ({worker.slots} slots)" for worker in alive)
+    return Finding(said=f"{said}; {seen.said}", warnings=seen.warnings)

@@ -11,6 +11,7 @@ import structlog
 import typer
 from sqlalchemy import Engine
 
+from db import guard
 from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url
@@ -21,7 +22,7 @@ from orchestrator import places, stack
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
-from orchestrator.hints import Hints, check_broker
+from orchestrator.hints import Hints
 from workers.contracts import Kind
 
 Health = Annotated[bool, typer.Option("--health", help="Only say, by the exit code, whether one lives on this host")]
@@ -51,6 +52,7 @@ def migrate() -> None:
     """Bring the database that INSTRUCTREE_DATABASE_URL names to this program's schema."""
     engine = open_engine(database_url())
     check_database(engine)
+    guard.check_database(engine)
     before, after = migrate_database(engine)
     say(f"schema {after}" + (" already" if before == after else f", was {before or 'empty'}"))
 
@@ -69,10 +71,16 @@ def worker(
     check_current(engine)
     if health:
         raise typer.Exit(0 if _lives(engine) else BROKEN)
-    check_broker(broker_url())
+    _guard(engine, orchestrator=False)
     engine.dispose()
     log_to_stderr()
     app.serve(names, slots)
+
+
+def _guard(engine: Engine, *, orchestrator: bool) -> None:
+    """Refuses, with a UserError, to begin with anything that would break a law later; says what else is doubtful."""
+    for warning in guard.check_start(engine, broker_url(), os.environ, orchestrator=orchestrator):
+        say(f"warning: {warning}")
 
 
 def _lives(engine: Engine, *, orchestrators: bool = False) -> bool:
@@ -90,7 +98,7 @@ def orchestrator(health: Health = False) -> None:
     check_current(engine)
     if health:
         raise typer.Exit(0 if _lives(engine, orchestrators=True) else BROKEN)
-    check_broker(broker_url())
+    _guard(engine, orchestrator=True)
     log_to_stderr()
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):

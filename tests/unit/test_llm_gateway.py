@@ -26,7 +26,7 @@ from workers.llm.errors import (
 )
 from workers.llm.gateway import Gateway, Retrying
 from workers.llm.ledger import MemoryLedger
-from workers.llm.limiter import ProcessLimiter, Take
+from workers.llm.limits import ProcessLimiter, Take
 from workers.llm.request import Request, Response
 from workers.llm.scripted.faults import Fault, SeededPlan
 from workers.llm.scripted.server import Script, ScriptedServer

@@ -63,6 +63,35 @@ class LedgerAway(RetryLater):
     """The database cannot be reached, so nothing may be asked, or what was answered is not durable yet."""
 
 
+class NoLeave(RetryLater):
+    """The limiter lets nobody ask before `retry_after_s`. Nothing was asked, so the task goes back to the queue."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(f"{message}; trying again in {max(round(retry_after_s), 1)} s")
+        self.retry_after_s = retry_after_s
+
+
+class LimitReached(NoLeave):
+    """The limit, or what the endpoint asked for with a Retry-After, puts the call off for too long to wait here."""
+
+    def __init__(self, endpoint: str, retry_after_s: float) -> None:
+        super().__init__(f"endpoint {endpoint!r} is at its limit", retry_after_s=retry_after_s)
+
+
+class RetriesSpent(NoLeave):
+    """Of all calls too many were retries lately."""
+
+    def __init__(self, endpoint: str, retry_after_s: float) -> None:
+        super().__init__(f"endpoint {endpoint!r} had too many retries lately", retry_after_s=retry_after_s)
+
+
+class EndpointAway(NoLeave):
+    """Several attempts in a row failed, so all workers leave the endpoint alone for a while."""
+
+    def __init__(self, endpoint: str, retry_after_s: float) -> None:
+        super().__init__(f"endpoint {endpoint!r} is not answering", retry_after_s=retry_after_s)
+
+
 class Withdrawn(ModelError):
     """The call was not made, because nobody wants its answer any more: its task has gone, or its run is paused."""
 

@@ -32,7 +32,7 @@ from workers.llm.errors import (
 )
 from workers.llm.keys import content_key
 from workers.llm.ledger import DatabaseLedger, Ledger
-from workers.llm.limiter import Limiter, ProcessLimiter, Take
+from workers.llm.limits import Limiter, ProcessLimiter, Take
 from workers.llm.outcome import outcome_of
 from workers.llm.request import Response
 
@@ -150,8 +150,12 @@ class Gateway:
         return Take(
             id=uuid.uuid4().hex,
             endpoint=call.request.endpoint,
+            model=call.request.model,
             tokens=call.likely_tokens,
             concurrency=call.traits.concurrency,
+            requests_per_minute=call.traits.requests_per_minute,
+            tokens_per_minute=call.traits.tokens_per_minute,
+            retry=retry,
         )
 
     async def _attempt(self, key: str, call: Call, take: Take) -> Response:
@@ -194,9 +198,9 @@ class Gateway:
         await asyncio.to_thread(self._ledger.close)
 
 
-async def open_gateway(engine: Engine, book: Mapping[str, Address]) -> Gateway:
+async def open_gateway(engine: Engine, book: Mapping[str, Address], limiter: Limiter | None = None) -> Gateway:
     """The gateway of a worker process, for the running event loop."""
-    return Gateway(OpenAIClient(book), DatabaseLedger(engine))
+    return Gateway(OpenAIClient(book), DatabaseLedger(engine), limiter=limiter)
 
 
 def _row(key: str, call: Call, response: Response) -> CallRow:

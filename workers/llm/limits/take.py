@@ -1,4 +1,4 @@
-"""The seam for limits: who may ask now. Limits shared by all machines take this place; here is the one per process."""
+"""The seam for limits: leave to make one attempt, who gives it, and the plainest one who does."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,20 +11,25 @@ from workers.llm.errors import ModelError
 class Take:
     """Leave to make one attempt. Its id is used once, so taking twice by mistake can be noticed.
 
-    `tokens` is the most that the attempt may use, prompt and answer together.
+    `tokens` is about what the attempt will use, prompt and answer together. `retry`: the same call was attempted
+    before. Limits that the configuration does not give are None.
     """
 
     id: str
     endpoint: str
     tokens: int
     concurrency: int
+    model: str = ""
+    retry: bool = False
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
 
 
 class Limiter(Protocol):
     """Every `acquire` that returned is followed by one `release`; `settle` comes before it if there was an answer."""
 
     async def acquire(self, take: Take) -> None:
-        """Waits until the attempt may be made. Raises RetryLater when that would take too long."""
+        """Waits until the attempt may be made. Raises NoLeave when that would take too long."""
         ...
 
     async def settle(self, take: Take, *, tokens: int) -> None:
@@ -33,6 +38,10 @@ class Limiter(Protocol):
 
     async def release(self, take: Take, failure: ModelError | None) -> None:
         """Gives the place back and says how the attempt went: None is well, or nobody knows."""
+        ...
+
+    async def close(self) -> None:
+        """After the last release."""
         ...
 
 
@@ -53,3 +62,6 @@ class ProcessLimiter:
 
     async def release(self, take: Take, failure: ModelError | None) -> None:
         self._place(take).release()
+
+    async def close(self) -> None:
+        return None

@@ -1,0 +1,186 @@
+"""What a worker or an orchestrator refuses to start with: anything that would break a law later, and silently.
+
+Every check says what it found, for `doctor`; raises ConfigError or ServiceError for what is refused; and warns of what
+may be meant so. It is in this room because orchestrators and workers are guarded alike.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from sqlalchemy import Connection, Engine, text
+
+from db import broker, workers
+from db.broker import Place, is_loopback
+from db.environment import BROKER, DATABASE
+from db.errors import ConfigError, ServiceError
+from db.workers import SILENT_S, WorkerRow
+
+# Before these: no pipelined publishing (Celery, kombu), pools without a bound (redis), another HTTP library (openai).
+LIBRARIES: Mapping[str, tuple[int, ...]] = {"celery": (5, 7), "kombu": (5, 7), "redis": (8,), "openai": (3,)}
+_REDIS, _VALKEY = (6, 2), (7, 2)  # what Celery 5.7 asks for, and the first Valkey
+_POSTGRES = 15  # NULLS NOT DISTINCT
+# These take the place of the address that a Celery app is given.
+_OVERRIDES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
+# From the documentation and the example files of these servers.
+_DEFAULTS = frozenset(
+    {"admin", "changeme", "change-me", "default", "example", "foobared", "guest", "instructree", "mysecretpassword"}
+    | {"password", "pass", "postgres", "redis", "root", "secret", "test", "valkey", "123456"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check saw, and what its user may want to know about it."""
+
+    said: str
+    warnings: tuple[str, ...] = ()
+
+
+def check_start(engine: Engine, url: str, environment: Mapping[str, str], *, orchestrator: bool) -> list[str]:
+    """Everything that must hold before this process takes part. Returns the warnings.
+
+    Raises:
+        ConfigError: a library is too old, an address is wrong, or a password is one that everybody knows.
+        ServiceError: a server is too old, not set up for us or away, or other processes have another version.
+    """
+    findings = [check_libraries(), check_broker(url, environment), check_database(engine)]
+    with engine.connect() as connection:
+        findings.append(check_company(connection, version("instructree"), orchestrator=orchestrator))
+    return [warning for finding in findings for warning in finding.warnings]
+
+
+def check_libraries(least: Mapping[str, tuple[int, ...]] = LIBRARIES) -> Finding:
+    """Raises ConfigError when one is missing or too old, as another package may have made it."""
+    found: list[str] = []
+    for name, needed in least.items():
+        wanted = f"pip install --upgrade '{name}>={'.'.join(map(str, needed))}'"
+        try:
+            present = version(name)
+        except PackageNotFoundError:
+            raise ConfigError(f"{name} is not installed: {wanted}") from None
+        if _numbers(present) < needed:
+            raise ConfigError(f"{name} {present} is too old (another package may have brought it): {wanted}")
+        found.append(f"{name} {present}")
+    return Finding(said=", ".join(found))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+
+# -- the broker
+
+
+def check_broker(url: str, environment: Mapping[str, str]) -> Finding:
+    """Raises ConfigError for its address, ServiceError for the server."""
+    place = broker.place_of(url)
+    for name in _OVERRIDES:
+        if environment.get(name) not in (None, "", url):
+            raise ConfigError(f"{name} would take the place of {BROKER}: unset it")
+    warnings: list[str] = []
+    if not place.local and place.password:
+        _refuse_default(place.password, place.user, f"the broker at {place}", BROKER)
+    elif not place.local:
+        warnings.append(
+            f"{BROKER} has no password: whoever reaches {place} can stop this work; set `requirepass` there"
+        )
+    if place.options.get("ssl_cert_reqs", "").removeprefix("CERT_").lower() == "none":
+        warnings.append(f"{BROKER} says ssl_cert_reqs=none: anybody in between can pose as {place}; take it out")
+    seen = judge_server(broker.facts(url), place)
+    return Finding(said=seen.said, warnings=(*warnings, *seen.warnings))
+
+
+def judge_server(info: Mapping[str, object] | None, place: Place) -> Finding:
+    """What a server's own INFO tells. Raises ServiceError when hints are not safe with it."""
+    if info is None:
+        unseen = f"the broker at {place} does not let us look at it: see that its maxmemory-policy is noeviction"
+        return Finding(said="answers; version and eviction could not be checked", warnings=(unseen,))
+    product, least = ("Valkey", _VALKEY) if "valkey_version" in info else ("Redis", _REDIS)
+    found = str(info.get(f"{product.lower()}_version", "0"))
+    if _numbers(found) < least:
+        raise ServiceError(
+            f"the broker at {place} is {product} {found}: Celery needs {'.'.join(map(str, least))} or newer; upgrade it"
+        )
+    if info.get("redis_mode") == "cluster":
+        raise ServiceError(f"the broker at {place} is part of a cluster, which Celery cannot use: take one without")
+    if info.get("role") == "slave":
+        raise ServiceError(f"the broker at {place} is a read-only replica: point {BROKER} to its primary")
+    return Finding(said=f"{product} {found} at {place}, {_eviction(info, place)}")
+
+
+def _eviction(info: Mapping[str, object], place: Place) -> str:
+    if not info.get("maxmemory"):
+        return "no memory limit"
+    policy = info.get("maxmemory_policy")
+    if policy != "noeviction":
+        raise ServiceError(
+            f"the broker at {place} throws keys away when it is full (maxmemory-policy {policy}): "
+            "run `CONFIG SET maxmemory-policy noeviction` there, and put it into its configuration"
+        )
+    return "noeviction"
+
+
+# -- the database
+
+
+def check_database(engine: Engine) -> Finding:
+    """Raises ServiceError when it is too old or cannot be written, ConfigError for a password that everybody knows."""
+    with engine.connect() as connection:
+        number, name, standby = connection.execute(
+            text(
+                "SELECT current_setting('server_version_num')::int, current_setting('server_version'),"
+                " pg_is_in_recovery()"
+            )
+        ).one()
+        warnings = _access(connection)
+    where = engine.url.host or engine.url.query.get("host") or "the local socket"
+    if number < _POSTGRES * 10_000:
+        raise ServiceError(f"the database at {where} is PostgreSQL {name}: {_POSTGRES} or newer is needed; upgrade it")
+    if standby:
+        raise ServiceError(f"the database at {where} is a read-only standby: point {DATABASE} to its primary")
+    return Finding(said=f"PostgreSQL {name} at {where}", warnings=tuple(warnings))
+
+
+def _access(connection: Connection) -> list[str]:
+    """How we got in. The driver knows better than the address: PGPASSWORD and password files count too."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    known = driver.info
+    if is_loopback(known.host):
+        return []
+    what = f"the database at {known.host}"
+    if not known.used_password:
+        return [f"{what} asked for no password: unless certificates guard it, set `scram-sha-256` in its pg_hba.conf"]
+    _refuse_default(known.password or "", known.user, what, DATABASE)
+    return []
+
+
+def _refuse_default(password: str, user: str | None, what: str, variable: str) -> None:
+    """Raises ConfigError for a password that everybody tries first."""
+    if password.lower() in {*_DEFAULTS, (user or "").lower()}:
+        raise ConfigError(
+            f"the password of {what} is one that everybody tries first: change it there and in {variable}"
+        )
+
+
+# -- other processes on the same database
+
+
+def check_company(connection: Connection, mine: str, *, orchestrator: bool) -> Finding:
+    """Raises ServiceError when an orchestrator of another version is at work."""
+    masters = workers.alive(connection, orchestrators=True)
+    what = "orchestrator" if orchestrator else "worker"
+    for other in _of_other_version(masters, mine):
+        raise ServiceError(
+            f"this {what} is {mine}, the orchestrator on {other.host} is {other.version}: install the same version on "
+            f"both (one that was killed counts for another {SILENT_S} s)"
+        )
+    strangers = _of_other_version(workers.alive(connection), mine) if orchestrator else []
+    warnings = [f"worker {row.id} is {row.version}, this orchestrator is {mine}: restart it" for row in strangers]
+    return Finding(said=f"all of version {mine}" if not warnings else "mixed versions", warnings=tuple(warnings))
+
+
+def _of_other_version(rows: Iterable[WorkerRow], mine: str) -> list[WorkerRow]:
+    return [row for row in rows if row.version != mine]
