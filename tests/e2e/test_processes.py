@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.house import House, Model, Running, at_once, rows, scripted, until, write_seeds
 
 # Deep trees over a slow model, so that there is something to interrupt.
-LONG = ("--set", "search.iterations=2", "--set", "search.stop_reward=40", "--set", "harvest.size=10")
+LONG = ("--set", "search.stop_reward=40", "--set", "harvest.size=10")
 STEERING = ("pause", "resume", "cancel")
 LEASED = "SELECT worker FROM tasks WHERE state = 'leased' AND worker IS NOT NULL"
 OF_RUN = "FROM calls c JOIN runs r ON r.id = c.run_id WHERE r.name = :run"
@@ -47,8 +47,9 @@ def started(house: House, seeds: Path, name: str, running: Running, calls: int =
     assert running.process.poll() is None, running.err.read_text()
 
 
-def command(seeds: Path, name: str) -> tuple[object, ...]:
-    return "run", seeds, "--name", name, "--out", seeds.parent / name, *LONG
+def command(seeds: Path, name: str, *, iterations: int = 2) -> tuple[object, ...]:
+    more = ("--set", f"search.iterations={iterations}")
+    return "run", seeds, "--name", name, "--out", seeds.parent / name, *LONG, *more
 
 
 def test_a_killed_worker_loses_nothing_and_no_call_is_paid_twice(slow: House, slow_model: Model, seeds: Path) -> None:
@@ -170,6 +171,45 @@ def test_workers_from_elsewhere_take_tasks_and_leave_in_order(
     assert not pids & registered(slow)
     assert not pids & {w["pid"] for w in slow.status("guests")["workers"]}
     assert not guest.home.exists()
+
+
+def test_a_worker_that_cannot_end_in_time_gives_its_tasks_back(house: House, seeds: Path, tmp_path: Path) -> None:
+    """Nobody waits for its leases, which would take half a minute."""
+    with scripted("slower", "--latency-fixed", "--latency", "6000") as endpoint:
+        slower = house.at(endpoint.env)
+        assert slower.cli("up").code == 0
+        with slower.running(*command(seeds, "hurried", iterations=1), folder=seeds.parent):
+            leases = "SELECT worker, id FROM tasks WHERE state = 'leased' AND worker IS NOT NULL"
+            victim = until(lambda: slower.sql(leases), "a worker has something in hand")[0].worker
+            theirs = {row.id for row in slower.sql(leases) if row.worker == victim}
+            os.kill(int(victim.split(":")[1]), signal.SIGTERM)
+            given_back = "SELECT count(*) FROM tasks WHERE id = ANY (:ids) AND worker = :worker AND state = 'leased'"
+            held = partial(slower.number, given_back, ids=list(theirs), worker=victim)
+            until(lambda: held() == 0, "its tasks are free again, or done", patience_s=20)
+            assert slower.number("SELECT count(*) FROM workers WHERE id = :id AND left_at IS NULL", id=victim) == 0
+            assert slower.cli("cancel", "hurried").code == 0
+
+
+def test_a_run_whose_endpoint_is_down_waits_says_so_and_goes_on(house: House, seeds: Path, tmp_path: Path) -> None:
+    options = ("--latency", "150", "--journal", str(tmp_path / "journal"))
+    with ExitStack() as running_here:
+        with scripted("shaky", *options) as endpoint:
+            shaky = house.at(endpoint.env)
+            assert shaky.cli("up").code == 0
+            running = running_here.enter_context(shaky.running(*command(seeds, "shaky"), folder=seeds.parent))
+            started(shaky, seeds, "shaky", running)
+        waiting = until(lambda: shaky.status("shaky")["waiting"], "the run says that it waits", every_s=1)
+        assert "endpoint 'default'" in waiting["cause"]
+        time.sleep(10)  # long enough for every task to have been tried several times
+        with scripted("shaky", *options, "--port", endpoint.base_url.split(":")[2].removesuffix("/v1")) as again:
+            done = running.ended()
+            stats = again.stats()
+    assert done.code == 0, done.err
+    assert "tasks wait: endpoint 'default'" in done.err
+    found = shaky.status("shaky")
+    assert found["failed_tasks"] == {} and "task_failed" not in found["failures"]
+    assert stats["paid_total"] >= found["calls"]
+    assert shaky.verified("shaky")
 
 
 def registered(house: House) -> set[int]:

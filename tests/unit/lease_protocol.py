@@ -7,7 +7,7 @@ the code does; a field set otherwise is a known way to get the protocol wrong.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
@@ -34,7 +34,6 @@ class Rules:
     only_while_leased: bool = True  # a worker's write needs the state `leased`
     sweep_forgives: bool = False  # the attempt of a worker that died does not count
     sweep_hints: bool = True  # it sends hints for what is ready and was not hinted lately
-    sweep_spares_leases: bool = True  # it frees only leases whose time is over
     looks_first: bool = True  # an answer in the ledger is not asked for again
     announces: bool = True  # a request is sent only under a valid lease
     records_first: bool = True  # an answer is durable before anything is made of it
@@ -172,19 +171,23 @@ def _fits(rules: Rules, task: Task, hand: Hand) -> bool:
     return task.token == hand.token if rules.fence == "token" else task.attempts == hand.attempts
 
 
-def _write(rules: Rules, state: State, who: int, **changes: object) -> State:
+def _write(rules: Rules, before: State, who: int, *, state: str, counted_back: int = 0) -> State:
     """A fenced write that ends the lease; whoever is stale changes nothing and turns to something else."""
-    idle = _idle(state, who)
-    if not _fits(rules, state.task, state.hands[who]):
+    idle = _idle(before, who)
+    if not _fits(rules, before.task, before.hands[who]):
         return idle
-    task = state.task._replace(late=False, overdue=False, **changes)
-    if task.state == "ready":
-        task = task._replace(hinted=False)
+    task = before.task._replace(
+        state=state,
+        attempts=before.task.attempts - counted_back,
+        late=False,
+        overdue=False,
+        hinted=before.task.hinted and state != "ready",
+    )
     return idle._replace(
         task=task,
         holder=None,
-        ended=state.ended + (task.state in ("done", "failed")),
-        stale_won=state.stale_won or state.holder != who,
+        ended=before.ended + (task.state in ("done", "failed")),
+        stale_won=before.stale_won or before.holder != who,
     )
 
 
@@ -194,12 +197,12 @@ def _after_retry(hand: Hand) -> str:
 
 def _given_back(rules: Rules, state: State, who: int) -> State:
     counted = state._replace(given_back=state.given_back + 1)
-    return _write(rules, counted, who, state="ready", attempts=state.task.attempts - 1)
+    return _write(rules, counted, who, state="ready", counted_back=1)
 
 
 def _swept(rules: Rules, state: State) -> State:
     task = state.task
-    if task.state == "leased" and (task.late or not rules.sweep_spares_leases):
+    if task.state == "leased" and task.late:
         spent = task.attempts >= MAX_ATTEMPTS
         freed = task._replace(state="failed" if spent else "ready", late=False, overdue=False, hinted=False)
         if rules.sweep_forgives:
@@ -291,7 +294,7 @@ def _trace(came_from: dict[State, Step | None], state: State) -> tuple[str, ...]
     return tuple(reversed(trace))
 
 
-def walk(chance: Random, most: int, rules: Rules = Rules()) -> list[Step]:  # noqa: B008 - frozen
+def walk(chance: Random, most: int, rules: Rules = Rules()) -> list[Step]:
     """One order of moves drawn at random, up to the task's end and a few moves beyond it."""
     state, steps = State(), []
     for _ in range(most):
@@ -306,9 +309,3 @@ def walk(chance: Random, most: int, rules: Rules = Rules()) -> list[Step]:  # no
 
 
 _DULL = ("dies", "beats", "gives back", "the hint is lost", "the deadline passes", "the lease runs out", "fails")
-
-
-def changed(rules: Rules) -> str:
-    """Which rules are not those of the code."""
-    right = Rules()
-    return ", ".join(f.name for f in fields(Rules) if getattr(rules, f.name) != getattr(right, f.name))

@@ -202,6 +202,8 @@ def test_a_judges_json_is_spoiled_when_it_cannot_be_read():
     for fault in (Fault(malformed="text"), Fault(saying="empty"), Fault(hostile="null_text")):
         _, stats = under(fault, replace(CHAT, messages=(question,)))
         assert stats["spoiled_by"] == {"text": 1}
+    _, stats = under(Fault(), replace(CHAT, messages=(question,), max_tokens=3))
+    assert stats["spoiled_by"] == {"text": 1}, "too little room is no better"
 
 
 def test_a_body_paid_again_is_explained_only_by_a_spoiled_answer():
@@ -332,7 +334,7 @@ def test_a_storm_of_everything_ends_in_answers_and_our_errors_and_the_same_again
         async with place(Script(plan=plan)) as (server, client):
             found = [await ended(client, request) for request in requests]
             kinds = [(type(item).__name__, item.text if isinstance(item, Response) else "") for item in found]
-            return kinds, server.stats
+            return kinds, await until(server, lambda stats: not stats["in_flight"])
 
     (kinds, stats), (again, _) = asyncio.run(ask()), asyncio.run(ask())
     assert kinds == again

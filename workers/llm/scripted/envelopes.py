@@ -72,12 +72,13 @@ def _envelope(kind: str, body: Mapping[str, Any], made: Made, choice: Mapping[st
     }
 
 
-def wire(data: Mapping[str, Any], fault: Fault, *, judged: bool) -> Wire:
-    """The bytes of this answer under a fault. `judged`: a judge asks again when there is no JSON in the text."""
+def wire(data: Mapping[str, Any], fault: Fault, made: Made) -> Wire:
+    """The bytes of this answer under a fault. A judge whose JSON is not whole is asked again in the same words."""
     told = dict(data) if fault.usage is None else with_usage(dict(data), fault.usage)
-    spoiled = _lost(fault) or ("text" if judged and (fault.saying or fault.malformed == "text") else None)
+    halved = fault.saying or fault.malformed == "text" or made.finish_reason == "length"
+    spoiled = _lost(fault) or ("text" if made.judged and halved else None)
     if fault.hostile is not None:
-        return _hostile(told, fault.hostile, judged=judged, spoiled=spoiled)
+        return _hostile(told, fault.hostile, judged=made.judged, spoiled=spoiled)
     content = dumped(told)
     if fault.malformed == "envelope":
         return Wire(content=content[: len(content) // 2], spoiled=spoiled or "unreadable")

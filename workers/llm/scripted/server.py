@@ -190,7 +190,7 @@ class ScriptedServer:
         self, request: web.Request, name: str, made: Made, data: Mapping[str, Any], fault: Fault
     ) -> web.StreamResponse:
         """From here on the answer is paid for, whatever becomes of it."""
-        wire = envelopes.wire(data, fault, judged=made.judged)
+        wire = envelopes.wire(data, fault, made)
         receipt = self._counts.pay(name, request.path, made.tokens_in, made.tokens_out)
         self._counts.statuses["200"] += 1
         if wire.spoiled:
