@@ -134,7 +134,8 @@ def test_usage_that_cannot_be_true_is_estimated(usage: Any):
 
 def test_zero_is_a_number_of_tokens():
     found = read({**answer(content=""), "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
-    assert (found.tokens_in, found.tokens_out) == (0, 0)
+    assert found.tokens_out == 0
+    assert found.tokens_in > 0  # a question of none is not
 
 
 def test_what_postgres_cannot_store_is_taken_out():

@@ -23,4 +23,4 @@ def outcome_of(request: Request, response: Response) -> Outcome:
         return "refused"
     if response.finish_reason == "length" and not request.logprobs:
         return "cut"
-    return "ok" if response.text.strip() else "empty"
+    return "ok" if any(map(str.isprintable, response.text.replace(" ", ""))) else "empty"

@@ -70,7 +70,7 @@ def read_response(content: bytes, request: Request, *, latency_s: float) -> Resp
     data = _load(content)
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise ValueError("no choices")
+        raise ValueError(f"no choices{_complaint(data)}")
     choice: dict[str, Any] = choices[0]
     text, refused = _text(choice, request.style)
     usage = data.get("usage")
@@ -87,6 +87,13 @@ def read_response(content: bytes, request: Request, *, latency_s: float) -> Resp
         model=scrub(model)[:200] if isinstance(model, str) and model else request.model,
         refusal=refused,
     )
+
+
+def _complaint(data: Mapping[str, Any]) -> str:
+    """What a server says that sends its error as if all were well."""
+    error = data.get("error")
+    said = error.get("message") if isinstance(error, dict) else error
+    return f", but an error: {said}" if isinstance(said, str) else ""
 
 
 def _load(content: bytes) -> dict[str, Any]:
@@ -109,12 +116,21 @@ def _text(choice: Mapping[str, Any], style: Style) -> tuple[str, bool]:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise ValueError("no message")
-    content, refusal = message.get("content"), message.get("refusal")
+    content, refusal = _joined(message.get("content")), message.get("refusal")
     if isinstance(refusal, str) and refusal.strip():
         return scrub(content if isinstance(content, str) and content else refusal), True
     if content is not None and not isinstance(content, str):
         raise ValueError("content is not text")
     return _without_thoughts(scrub(content or "")), False
+
+
+def _joined(content: object) -> object:
+    """One text, where a server sends it in parts: [{"type": "text", "text": "..."}]."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    whole = len(texts) == len(content) and all(isinstance(text, str) for text in texts)
+    return "".join(map(str, texts)) if whole else content
 
 
 def _without_thoughts(text: str) -> str:
@@ -166,6 +182,6 @@ def _question_length(request: Request) -> int:
 
 def _tokens(reported: object, characters: int) -> int:
     """The reported number where it can be true, otherwise an estimate: a budget must not run on nothing."""
-    if isinstance(reported, int) and not isinstance(reported, bool) and 0 <= reported <= _MOST_TOKENS:
+    if isinstance(reported, int) and not isinstance(reported, bool) and (characters > 0) <= reported <= _MOST_TOKENS:
         return reported
     return -(-characters // _CHARACTERS_PER_TOKEN)
