@@ -3,13 +3,19 @@
 #   PYTHON=/path/to/python   the Python that .venv is made with
 #   ARGS="..."               further arguments for run or test
 
+#   KILLS, SEED, SCENARIO, MINUTES   of chaos and soak; scenarios: chaos, caps, outage, restarts, doubled
+
 SHELL := /bin/sh
+KILLS := 40
+SEED := 1
+SCENARIO := chaos
+MINUTES := 10
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test chaos soak bench-limiter setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -21,6 +27,18 @@ run: ## evolve examples/seeds.jsonl on the local stack into out/ (about five min
 test: ## every test
 	@$(SETUP) dev
 	@$(BIN)/pytest $(ARGS)
+
+chaos: ## a real run under kills, faults and floods by a seeded plan, then the laws (KILLS=40 SEED=1 SCENARIO=chaos)
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.chaos --scenario $(SCENARIO) --kills $(KILLS) --seed $(SEED) $(ARGS)
+
+soak: ## steady load: memory of each process, dead rows, claim latency (MINUTES=10)
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.chaos --scenario soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+bench-limiter: ## four processes against an endpoint that admits twenty requests a second
+	@$(SETUP) dev
+	@$(BIN)/python benchmarks/limiter.py $(ARGS)
 
 setup: ## .venv with everything that the other verbs need
 	@$(SETUP) dev
