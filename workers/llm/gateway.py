@@ -27,6 +27,7 @@ from workers.llm.errors import (
     CallRefused,
     LedgerAway,
     ModelError,
+    NoLeave,
     RetryLater,
     Withdrawn,
 )
@@ -134,8 +135,8 @@ class Gateway:
             take = self._take(call, retry=attempt > 1)
             try:
                 response = await self._attempt(key, call, take)
-            except LedgerAway:
-                raise  # the ledger has been patient already
+            except (LedgerAway, NoLeave):
+                raise  # nothing was asked; ledger and limiter have been patient already
             except RetryLater as failure:
                 lost += isinstance(failure, AnswerLost)
                 wait_s = self._wait_s(failure, attempt)
