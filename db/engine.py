@@ -1,12 +1,19 @@
 """Connections: one engine a process, with limits that keep a stuck statement from stopping everybody."""
 
-from sqlalchemy import Engine, create_engine, text
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from db.environment import DATABASE
 from db.errors import ConfigError, ServiceError
 
+T = TypeVar("T")
+# Between tries to reach a database: long enough for a restart, shorter than a lease can wait.
+PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0)
 _CURE = f"start one with `instructree up`, or point {DATABASE} to a running Postgres"
 
 
@@ -31,6 +38,24 @@ def open_engine(url: str, *, pool_size: int = 10) -> Engine:
     )
 
 
+def patiently(engine: Engine, work: Callable[[Connection], T], *, pauses_s: Sequence[float] = PAUSES_S) -> T:
+    """Carries out a short transaction, trying again while the database is away.
+
+    The work may be done twice, when its commit was not heard of: it must be such that this does no harm.
+
+    Raises:
+        OperationalError: it is still away after the last pause.
+    """
+    for pause_s in pauses_s:
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except OperationalError:
+            time.sleep(pause_s)
+    with engine.begin() as connection:
+        return work(connection)
+
+
 def check_reachable(engine: Engine) -> None:
     """Raises ServiceError, naming the host and the cure, when the database does not answer."""
     try:
@@ -38,5 +63,10 @@ def check_reachable(engine: Engine) -> None:
             connection.execute(text("SELECT 1"))
     except OperationalError as error:
         place = engine.url.host or engine.url.query.get("host") or "the local socket"
-        cause = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
-        raise ServiceError(f"the database at {place} cannot be reached ({cause}): {_CURE}") from None
+        raise ServiceError(f"the database at {place} cannot be reached ({cause_of(error)}): {_CURE}") from None
+
+
+def cause_of(error: OperationalError) -> str:
+    """The database's own first line, without statement and parameters."""
+    lines = str(error.orig).strip().splitlines() if error.orig else []
+    return lines[0][:160] if lines else "no answer"

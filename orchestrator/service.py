@@ -64,10 +64,13 @@ class Orchestrator:
             workers.beat(connection, self._identity.id, busy=len(self._drivers), tasks_done=0)
 
     def _leave(self) -> None:
-        for driver in self._drivers.values():
-            driver.let_go()
-        with self._engine.begin() as connection:
-            workers.leave(connection, self._identity.id)
+        try:
+            for driver in self._drivers.values():
+                driver.let_go()
+            with self._engine.begin() as connection:
+                workers.leave(connection, self._identity.id)
+        except OperationalError:
+            log.warning("database_away", while_="leaving")  # our ownership ends by itself
 
     def _adopt(self) -> None:
         while True:

@@ -3,49 +3,31 @@
 Each setting's reason: queue-and-database.md, 1.2.
 """
 
+import logging
 import os
-from threading import Timer
+from threading import Event, Timer
 
 import structlog
 from celery import Celery
-from celery.app.amqp import AMQP
 from celery.signals import setup_logging, worker_init, worker_shutting_down
-from kombu.connection import Connection
 
 from db import broker
 from db.broker import KEY_PREFIX
 from db.environment import broker_url
-from db.errors import ConfigError
+from db.errors import ConfigError, ServiceError
 from db.guard import Finding
 from workers import guard, process
 from workers.contracts import Kind
 from workers.hands import Hands, open_hands
+from workers.hearing import Amqp
 
 log = structlog.get_logger()
 
 # Longer than the longest task: an unacknowledged message is delivered again after this many seconds. That is a mere
 # double, which finds nothing to claim: what a dead worker held is freed by its lease, long before this.
 VISIBILITY_S = process.DEADLINE_S + 300
-# Between two tries to reach a broker that is away. Celery's own grow to 30 s: back after 74 s, it was found 16 s later.
-RETRY_S = 3.0
 
-
-class _Line(Connection):
-    """A connection whose patience between tries does not grow."""
-
-    def _ensure_connection(self, *arguments: object, **options: object) -> object:
-        patience = {"interval_start": RETRY_S, "interval_step": 0, "interval_max": RETRY_S}
-        found: object = super()._ensure_connection(  # type: ignore[no-untyped-call]  # kombu ships no types
-            *arguments, **{**options, **patience}
-        )
-        return found
-
-
-class _Amqp(AMQP):  # type: ignore[misc]  # celery ships no types
-    Connection = _Line
-
-
-app = Celery("instructree", amqp=_Amqp)
+app = Celery("instructree", amqp=Amqp)
 app.conf.update(
     task_acks_late=True,  # unacknowledged while it runs, which also bounds what a worker holds to its slots
     task_acks_on_failure_or_timeout=True,  # retries are the row's: attempts, delays and the cap on them are there
@@ -79,12 +61,14 @@ app.conf.update(
     worker_soft_shutdown_timeout=0,
     worker_send_task_events=False,  # every number we show comes from SQL, which drops nothing
     task_default_queue=Kind.EXPAND.value,
+    worker_consumer="workers.hearing:Hearing",
 )
 
 # How long SIGTERM may be answered with finishing what is in hand; the local stack kills after twenty seconds.
 GRACE, GRACE_S = "INSTRUCTREE_GRACE_S", 15.0
 
 _hands: list[Hands] = []
+_told_to_stop = Event()
 
 
 def _carry_out(task_id: object) -> None:
@@ -102,7 +86,11 @@ for kind in Kind:
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _keep_our_logging(**_: object) -> None:
-    """Celery sets up no logging where somebody listens here."""
+    """Celery sets up no logging where somebody listens here; what it cannot cope with is told all the same."""
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("level=error event=celery logger=%(name)s cause=%(message)r"))
+    told.setLevel(logging.ERROR)
+    logging.getLogger("celery").addHandler(told)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
@@ -116,6 +104,7 @@ def _open_hands(sender: object = None, **_: object) -> None:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _end_in_time(**_: object) -> None:
     """Celery waits for the tasks in hand for as long as they take; whoever stops us will not."""
+    _told_to_stop.set()
     timer = Timer(_grace_s(), _abandon)
     timer.daemon = True  # or a worker that has ended in time would wait for it
     timer.start()
@@ -153,7 +142,11 @@ def check_settings() -> Finding:
 
 
 def serve(queues: tuple[str, ...], slots: int) -> None:
-    """Runs a worker with a pool of threads until SIGTERM, which finishes what is in hand."""
+    """Runs a worker with a pool of threads until SIGTERM, which finishes what is in hand.
+
+    Raises:
+        ServiceError: it ended although nobody had told it to. Whoever runs it should start it anew.
+    """
     check_settings()
     _grace_s()
     app.conf.update(broker_url=broker_url(), broker_use_ssl=broker.tls(broker_url()))
@@ -165,3 +158,5 @@ def serve(queues: tuple[str, ...], slots: int) -> None:
     finally:
         for hands in _hands:
             hands.close()
+    if not _told_to_stop.is_set():
+        raise ServiceError("the worker has stopped hearing hints by itself: look at its log, and start it again")

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from db import nodes, runs, tasks
 from db.chaos import stumble
+from db.engine import patiently
 from db.errors import InstructreeError, StaleLease
 from db.records import Lease
 from db.workers import Identity
@@ -47,10 +48,11 @@ class Runner:
 
     def run(self, task_id: int) -> None:
         """Claims the task, carries it out, writes its result. A hint that finds nothing to claim is no error."""
-        with self._engine.begin() as connection:
-            lease = tasks.claim(
-                connection, task_id, worker=self._identity.id, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS
-            )
+        worker = self._identity.id
+        lease = patiently(
+            self._engine,
+            lambda c: tasks.claim(c, task_id, worker=worker, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS),
+        )
         if lease is None:
             return
         self._held.add(lease)
@@ -74,8 +76,8 @@ class Runner:
             self._retry(lease, f"{type(error).__name__}: {error}")
         else:
             stumble()
-            with self._engine.begin() as connection:
-                tasks.finish(connection, lease, result.model_dump(mode="json"))
+            found = result.model_dump(mode="json")
+            patiently(self._engine, lambda connection: tasks.finish(connection, lease, found))
             stumble()
 
     def _body(self, lease: Lease) -> Coroutine[Any, Any, BaseModel]:
@@ -104,17 +106,18 @@ class Runner:
         log.warning("task_given_up", task=lease.task_id, cause=message)
         if isinstance(error, AnswerLost):
             return self._retry(lease, message)
-        with self._engine.begin() as connection:
-            if isinstance(error, RetryLater | EndpointBroken | Withdrawn):
-                wait = getattr(error, "retry_after_s", None) or _backoff(lease.attempts)
-                tasks.give_back(connection, lease, error=message, delay_s=min(wait, _LONGEST_WAIT_S))
-            else:
-                tasks.fail(connection, lease, error=message)
+        if isinstance(error, RetryLater | EndpointBroken | Withdrawn):
+            wait_s = min(getattr(error, "retry_after_s", None) or _backoff(lease.attempts), _LONGEST_WAIT_S)
+            patiently(self._engine, lambda c: tasks.give_back(c, lease, error=message, delay_s=wait_s))
+        else:
+            patiently(self._engine, lambda c: tasks.fail(c, lease, error=message))
 
     def _retry(self, lease: Lease, message: str) -> None:
         delay = _backoff(lease.attempts)
-        with self._engine.begin() as connection:
-            tasks.retry(connection, lease, error=message, delay_s=delay, max_attempts=MAX_ATTEMPTS)
+        patiently(
+            self._engine,
+            lambda c: tasks.retry(c, lease, error=message, delay_s=delay, max_attempts=MAX_ATTEMPTS),
+        )
 
 
 async def _in_time(body: Coroutine[Any, Any, BaseModel], deadline_s: float) -> BaseModel:

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from db import runs, workers
+from db.engine import cause_of
 from db.errors import ConfigError, ServiceError
 from db.records import Caps, Run
 from orchestrator import places
 from orchestrator.begin import ENDED, begin, check_name
 from orchestrator.budget import least
-from orchestrator.cli.display import display, summarise
+from orchestrator.cli.display import Show, display, summarise
 from orchestrator.cli.exits import BUDGET, INTERRUPTED
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
@@ -25,6 +27,7 @@ from orchestrator.status import status_of
 from workers.config import NUSD_PER_USD, Role
 
 _POLL_S = 0.5
+_AWAY_S = 3.0
 # Nothing on the market costs less or more for a million tokens.
 _CHEAPEST, _DEAREST = 0.001, 200.0
 
@@ -163,17 +166,27 @@ def _watch(engine: Engine, begun: Run) -> Run:
     try:
         with display() as show:
             while True:
-                with engine.connect() as connection:
-                    run = runs.by_id(connection, begun.id)
-                    show(status_of(connection, run))
-                if run.status != "running":
+                run = _look(engine, begun, show)
+                if run is not None and run.status != "running":
                     return run
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S if run else _AWAY_S)
     except KeyboardInterrupt:
         with engine.begin() as connection:
             runs.interrupt(connection, begun.id)
         say(f"interrupted; go on with: instructree run ... --name {begun.name}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _look(engine: Engine, begun: Run, show: Show) -> Run | None:
+    """Shows the run as it is; None while the database is away: the run waits for it too, and goes on."""
+    try:
+        with engine.connect() as connection:
+            run = runs.by_id(connection, begun.id)
+            show(status_of(connection, run))
+            return run
+    except OperationalError as error:
+        say(f"the database is away ({cause_of(error)}); waiting for it")
+        return None
 
 
 def _conclude(engine: Engine, run: Run, out: Path) -> None:

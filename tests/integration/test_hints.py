@@ -1,5 +1,6 @@
 """Hints through a real Valkey to real workers: wiped, restarted, stopped, doubled, and refused at the start."""
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from db import guard, nodes, runs, tasks, workers
+from db import broker, guard, nodes, runs, tasks, workers
 from db.broker import KEY_PREFIX
 from db.chaos import Chaos
 from db.errors import ConfigError, ServiceError
@@ -285,6 +286,29 @@ def test_doubled_late_and_hostile_messages_do_nothing(
     assert count(engine, "attempts = 1") == len(ready)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM calls")).scalar_one() == len(ready)
+
+
+def envelope(body: str) -> str:
+    """A message as kombu lays it into a queue, around whatever body."""
+    tag = {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": RESPOND}, "body_encoding": "utf-8"}
+    headers = {"task": RESPOND, "id": "i", "lang": "py"}
+    content = {"content-encoding": "utf-8", "content-type": "application/json"}
+    return json.dumps({"body": body, "headers": headers, "properties": tag, **content})
+
+
+NO_HINTS = ["garbage", "", "[]", "null", "{}", '{"body": 7}', *map(envelope, ['"?"', "7", "{}", "[[]]", "garbage", ""])]
+
+
+@pytest.mark.slow
+def test_nothing_that_is_put_into_a_queue_stops_a_worker(engine: Engine, valkey: Valkey, sender: Hints) -> None:
+    ready = waiting_tasks(engine, 4)
+    with working(engine, valkey) as worker, broker.connect(valkey.url, timeout_s=5) as client:
+        for message in NO_HINTS:
+            client.lpush(f"{KEY_PREFIX}{RESPOND}", message)
+        sender.send(ready)
+        until(lambda: count(engine, "state = 'done'") == len(ready), "all tasks are done")
+        until(lambda: valkey.queued() == valkey.unacknowledged() == 0, "every message is gone")
+        assert worker.poll() is None
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The desk of the shared limiter with a Redis that is played, and the small share a process allows itself alone."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -28,11 +29,13 @@ from workers.llm.errors import (
 )
 from workers.llm.limits import RedisLimiter, Take
 from workers.llm.limits.alone import Alone
+from workers.llm.limits.clock import ServerClock
 from workers.llm.limits.desk import Desk
 from workers.llm.limits.fleet import connect, ended
 from workers.llm.limits.rules import Rules
 from workers.llm.limits.shared import Asked, Ended, Kind, Reply, Verdict, identity_of
 
+T0 = 1_000_000_000.0
 GO = Verdict(answer="go", seconds=0.0)
 
 
@@ -69,7 +72,7 @@ class Played:
                 self.asked.append(ask.take.id)
             elif verdicts[-1].answer != "spent":
                 break
-        return Reply(pace=100.0, members=2, verdicts=verdicts)
+        return Reply(now=T0 + time.monotonic(), pace=100.0, members=2, verdicts=verdicts)
 
 
 def desk_of(played: Played, *, longest_wait_s: float = 30.0) -> Desk:
@@ -173,7 +176,7 @@ def test_who_would_wait_too_long_goes_back_to_the_queue_and_is_told_when_to_come
 
 def test_no_slot_for_long_is_too_long_as_well():
     async def story() -> None:
-        desk = desk_of(Played(says=lambda ask: Verdict(answer="full", seconds=0)), longest_wait_s=0.2)
+        desk = desk_of(Played(says=lambda ask: Verdict(answer="full", seconds=0)), longest_full_s=0.2)
         with pytest.raises(LimitReached):
             await desk.acquire(take("a"))
         await desk.close()
@@ -261,6 +264,17 @@ def test_closing_without_redis_does_not_hang():
         await desk.close()
 
     run(story)
+
+
+def test_the_servers_clock_is_learned_from_bounds_and_a_set_clock_is_noticed():
+    clock = ServerClock()
+    assert clock.ours(1000.0, sent=10.0, received=10.9) == pytest.approx(
+        10.9
+    )  # nothing is known but that it was not later
+    assert clock.ours(1001.0, sent=11.1, received=11.11) == pytest.approx(11.11)
+    assert clock.ours(1002.0, sent=12.0, received=12.5) == pytest.approx(12.11)  # this answer lay about
+    assert clock.ours(902.5, sent=12.6, received=12.7) == pytest.approx(12.6)  # theirs was set back
+    assert clock.ours(903.5, sent=13.6, received=13.65) == pytest.approx(13.6)
 
 
 def test_alone_is_a_small_share_of_what_is_known_and_never_unlimited():

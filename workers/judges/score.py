@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from workers.asking import all_of, Answer, Ask, reason_of
+from workers.asking import Answer, Ask, all_of, reason_of
 from workers.contracts import Reason
 from workers.llm.errors import CallRefused
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db import attempts
+from db.engine import PAUSES_S
 from db.records import AttemptRow, CallRow
 from workers.llm.errors import LedgerAway, LedgerRefused, ModelError
 from workers.llm.page import Answer, Lookup, Page, Record, Unpaid, Wanted, write_page
@@ -27,8 +28,6 @@ log = structlog.get_logger()
 
 GATHER_S = 0.02
 MOST = 200
-# Waits between attempts to reach the database: long enough for a restart, shorter than a lease can wait.
-PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0)
 _AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 

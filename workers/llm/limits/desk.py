@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from workers.llm.errors import EndpointAway, LimitReached, NoLeave, RetriesSpent
 from workers.llm.limits.alone import Alone
+from workers.llm.limits.clock import ServerClock
 from workers.llm.limits.rules import Rules
 from workers.llm.limits.shared import Asked, Ended, Kind, Reply, Verdict
 from workers.llm.limits.take import Take
@@ -31,6 +32,8 @@ _MOST_UNTOLD = 10_000
 # A limit may be waited for as long as the gateway waits for anything: with 128 calls behind a limit of 20 a second,
 # leaving the slot after 2 s sends two of three takes round by the queue again and again (benchmarks/limiter.py).
 LONGEST_WAIT_S = 30.0
+# A slot comes free when somebody's answer does: a slow model with few slots has long lines, and is no reason to go.
+LONGEST_FULL_S = 300.0
 # An endpoint that does not answer has nothing to wait for: its tasks make room for others.
 LONGEST_AWAY_S = 2.0
 _LOOK_S = 1.0
@@ -80,6 +83,7 @@ class Desk:
     exchange: Exchange
     rules: Rules
     longest_wait_s: float = LONGEST_WAIT_S
+    longest_full_s: float = LONGEST_FULL_S
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
     _line: deque[_Waiter] = field(init=False, default_factory=deque)
@@ -88,6 +92,7 @@ class Desk:
     _used: dict[str, int] = field(init=False, default_factory=dict)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _times: _Times = field(init=False, default_factory=_Times)
+    _server: ServerClock = field(init=False, default_factory=ServerClock)
     _alone: Alone | None = field(init=False, default=None)
     _known: Alone = field(init=False, default_factory=Alone)
     _clerk: "asyncio.Task[None] | None" = field(init=False, default=None)
@@ -187,27 +192,39 @@ class Desk:
             return
         asks = [Asked(take=waiter.take, waited_s=now - waiter.since) for waiter in line]
         mine = list(self._held) if renewing else []
-        reply = await self._told_twice(asks, ends, mine)
+        reply, sent = await self._told_twice(asks, ends, mine)
+        then = self._server.ours(reply.now, sent=sent, received=self.clock())
         for _ in ends:
             self._ends.popleft()
         self._back(reply)
-        self._times.renew = self.clock() + self.rules.lease_s / 3 if self._held or line else float("inf")
-        self._hear(line, reply.verdicts)
+        if not (self._held or line):
+            self._times.renew = float("inf")
+        elif renewing or self._times.renew == float("inf"):  # asking often must not put the renewal off
+            self._times.renew = self.clock() + self.rules.lease_s / 3
+        self._hear(line, reply.verdicts, then)
 
-    async def _told_twice(self, asks: Sequence[Asked], ends: Sequence[Ended], mine: Collection[str]) -> Reply:
-        """A connection that a restart has closed is noticed by using it, so the first failure says little."""
+    async def _told_twice(
+        self, asks: Sequence[Asked], ends: Sequence[Ended], mine: Collection[str]
+    ) -> tuple[Reply, float]:
+        """The reply, and when it was asked for.
+
+        A connection that a restart has closed is noticed by using it, so the first failure says little.
+        """
+        sent = self.clock()
         try:
-            return await self.exchange(asks, ends, mine, held=self._held.keys())
+            return await self.exchange(asks, ends, mine, held=self._held.keys()), sent
         except (RedisError, OSError, TimeoutError):
             if self._alone is not None:
                 raise
-            return await self.exchange(asks, ends, mine, held=self._held.keys())
+        sent = self.clock()
+        return await self.exchange(asks, ends, mine, held=self._held.keys()), sent
 
-    def _hear(self, line: Sequence[_Waiter], verdicts: Sequence[Verdict]) -> None:
+    def _hear(self, line: Sequence[_Waiter], verdicts: Sequence[Verdict], then: float) -> None:
+        """Verdicts count from the moment they were given."""
         self._times.ask, self._times.paced = 0.0, False
         for waiter, verdict in zip(line, verdicts, strict=False):
             if verdict.answer == "go":
-                self._let_go(waiter, self.clock() + verdict.seconds)
+                self._let_go(waiter, then + verdict.seconds)
             elif verdict.answer == "spent":
                 self._send_away(waiter, RetriesSpent(self.name, self.uniform(0.5, 1.5) * verdict.seconds))
             else:
@@ -236,7 +253,8 @@ class Desk:
         for waiter in list(self._line):
             if verdict.answer != "away":
                 waiter.blocked_since = None
-                patience_s = self.longest_wait_s - (now - waiter.since)
+                longest_s = self.longest_full_s if verdict.answer == "full" else self.longest_wait_s
+                patience_s = longest_s - (now - waiter.since)
             else:
                 waiter.blocked_since = waiter.blocked_since or now
                 patience_s = LONGEST_AWAY_S - (now - waiter.blocked_since)
@@ -255,7 +273,7 @@ class Desk:
             waiter.go_at.set_exception(refusal)
 
     def _send_away_the_late(self) -> None:
-        since = self.clock() - self.longest_wait_s
+        since = self.clock() - self.longest_full_s
         for waiter in [waiter for waiter in self._line if waiter.since < since]:
             self._send_away(waiter, LimitReached(self.name, self.uniform(0, LONGEST_AWAY_S)))
 

@@ -15,29 +15,34 @@ class Rules:
     # Share of a configured limit that is used: two machines' clocks and a busy event loop make spacing uneven.
     headroom: float = 0.98
     # How far ahead places are given. Long enough to ask the server rarely, short enough that a 429 stops nearly all.
-    horizon_s: float = 0.05
+    horizon_s: float = 0.025
 
-    # Where nothing is configured: the pace to begin with, and how fast it doubles until the first 429.
+    # Where nothing is configured: the pace to begin with, and how fast it doubles until so many 429s.
     first: float = 8.0
     doubling_s: float = 0.25
+    proof: int = 5
     fastest: float = 100_000.0
     slowest: float = 1 / 60
     # A 429 takes the pace down by a step such that `tolerated` of all requests are answered 429 in the long run. Where
     # more than these two say were so lately, it goes down to what was admitted, but by no more than half at once.
-    tolerated: float = 0.03
+    tolerated: float = 0.025
+    tolerated_unknown: float = 0.05
     step_least: float = 0.001
     step_most: float = 0.2
-    excused: float = 2.0
+    excused: float = 5.0
     excused_share: float = 0.1
+    excused_few: float = 0.35
+    doubt: float = 3.0
     lately_s: float = 2.0
     lately_sent: float = 20.0
     cut_first: float = 0.75
     cut_most: float = 0.5
-    # Growth a second: this share of the pace that was too fast, more the longer there was no 429, and this share of
-    # the way back to just below it.
-    probing: float = 0.015
-    calm_s: float = 3.0
-    calm_sent: float = 60.0
+    # Growth a second: this share of the pace that was too fast, ever more once there was no 429 for longer than
+    # expected, and this share of the way back to just below it.
+    probing: float = 0.01
+    expected_s: float = 10.0
+    calm_s: float = 1.0
+    calm_sent: float = 5.0
     recovering: float = 0.5
     # Nobody asks before a Retry-After is over; but after an hour one look is cheap, and the header may be nonsense.
     longest_pause_s: float = 3600.0

@@ -13,7 +13,7 @@ if not now then
 end
 
 local s = { -- the state, with what stands for a field that was never written
-  next = 0, gap = 0, last = 0, pause = 0, tokens_next = 0, slow = 0, bad = 0, aim = 0, cut = 0, cut_at = 0, grown = now,
+  next = 0, gap = 0, known = 0, bound = 0, last = 0, pause = 0, tokens_next = 0, slow = 0, bad = 0, aim = 0, cut = 0, cut_at = 0, grown = now,
   lately = 0, lately_limited = 0, lately_at = now, fails = 0, opens = 0, opened = 0, away_until = 0, probe = 'none', probe_until = 0,
   calls = 0, retries = 0, counted = now, granted = 0, retried = 0, limited = 0, waited = 0, kept = 0,
 }
@@ -38,7 +38,7 @@ end
 
 if told.born and told.born ~= born then -- it was wiped: who holds slots shows them before anybody gets one
   save()
-  return {born, 'reborn'}
+  return {born, 'reborn', string.format('%.6f', now), '0', '0'}
 end
 
 -- How many were sent lately, and how many of them were answered 429.
@@ -50,53 +50,65 @@ local function count(sent, limited, start)
   s.lately_limited = s.lately_limited * kept + limited * exp(-max(now - start, 0) / lately)
 end
 
-local function doubling()
-  return s.slow == 1 and rules.doubling_s or 4 * rules.doubling_s
+local function tolerated()
+  return s.known == 1 and rules.tolerated or rules.tolerated_unknown
+end
+
+-- The share of the last ones that was admitted. A few that were not say little, unless they are nearly all there is.
+local function admitted()
+  local limited, sent = s.lately_limited, s.lately
+  if limited <= rules.excused_share * sent or (limited <= rules.excused and limited <= rules.excused_few * sent) then
+    return 1
+  end
+  return 1 - limited / (sent + rules.doubt)
 end
 
 -- Once per round trip: what was sent before the last cut took effect says nothing about the pace after it.
-local function cut(start)
+local function cut(start, pace)
   if start <= s.cut or s.gap == 0 then
     return
   end
-  local rate = s.rate or 1 / s.gap
-  if s.slow > 0 then -- the pace at which it was sent, not the one reached since
-    rate = rate / 2 ^ (min(max(now - start, 0), 60) / doubling())
-  end
-  local step = min(max(rules.probing / (rules.tolerated * rate), rules.step_least), rules.step_most)
-  local kept = 1 -- one or two are the price of spacing that is never quite even
+  local rate, kept = s.rate or 1 / s.gap, admitted()
+  s.cut = max(now, s.last)
   if s.slow > 0 then
-    kept = rules.cut_first
-  elseif s.lately_limited > max(rules.excused, rules.excused_share * s.lately) then
-    kept = 1 - s.lately_limited / max(s.lately, 1)
+    rate = min(rate, pace) -- the one at which it was sent, not the one reached since
+    if s.slow <= rules.proof then -- it may come of connections that are just being made
+      s.rate, s.grown = max(rate, rules.slowest), now + s.slow * rules.doubling_s
+      return
+    end
+    kept, s.slow = min(kept, rules.cut_first), 0
   end
+  local step = min(max(rules.probing / (tolerated() * rate), rules.step_least), rules.step_most)
   s.bad = rate
   s.aim = rate * (1 - step)
   s.rate = max(min(rate * kept, s.aim), rate * rules.cut_most, rules.slowest)
-  s.slow = s.slow == 1 and 2 or 0 -- the first may have been bad luck: once more, with care
-  s.cut = max(now, s.last)
   s.cut_at = now
   s.grown = now
 end
 
+-- Slowly while the next 429 is to be expected, and ever faster when it does not come.
 local function grow(ceiling)
   local passed = min(now - s.grown, 1)
-  s.grown = now
+  s.grown = max(s.grown, now)
   if not s.rate or passed <= 0 then
     return
   end
   if s.slow > 0 then
-    s.rate = s.rate * 2 ^ min(passed / doubling(), 1)
+    s.rate = s.rate * 2 ^ min(passed / rules.doubling_s, 1)
   else
-    local calm = (now - s.cut_at) / max(rules.calm_s, rules.calm_sent * s.gap)
+    local expected = min(1 / (tolerated() * s.rate), rules.expected_s)
+    local calm = max(now - s.cut_at - expected, 0) / max(rules.calm_s, rules.calm_sent * s.gap)
     local probing = s.bad * rules.probing * (1 + calm * calm)
     s.rate = s.rate + passed * (probing + rules.recovering * max(s.aim - s.rate, 0))
   end
   s.rate = min(s.rate, ceiling or rules.fastest)
 end
 
-local function pause(after)
+local function pause(after, start)
   if after >= 0 then
+    if start == s.last then
+      s.next = min(s.next, now + after) -- the place was not used, and the endpoint says when there is one
+    end
     s.pause = max(s.pause, now + min(after, rules.longest_pause_s))
     s.next = max(s.next, s.pause + (rules.burst - 1) * s.gap)
   end
@@ -124,12 +136,20 @@ local function failed(probing)
   end
 end
 
+-- When a take was to start, and the pace at that time; nil when it is not known.
+local function taken(id)
+  local found = redis.call('HGET', TAKES, id)
+  local start, gap = string.match(found or '', '^(%S+) (%S+)$')
+  return tonumber(start), gap and 1 / tonumber(gap)
+end
+
 local function finish(id, kind, after, refund_s)
   if redis.call('ZSCORE', DONE, id) then
     return
   end
-  local start = tonumber(redis.call('HGET', TAKES, id) or 0)
+  local start, pace = taken(id)
   local probing = s.probe == 'take:' .. id
+  start = start or 0 -- from before a wipe
   redis.call('ZADD', DONE, now + rules.remember_s, id)
   redis.call('ZREM', SLOTS, id)
   redis.call('HDEL', TAKES, id)
@@ -140,11 +160,12 @@ local function finish(id, kind, after, refund_s)
     s.limited = s.limited + 1
     alive(start)
     count(0, 1, start)
-    cut(start)
-    pause(after)
+    s.slow = s.slow > 0 and s.slow + 1 or 0
+    cut(start, pace)
+    pause(after, start)
   elseif kind == 'failed' then
     failed(probing)
-    pause(after)
+    pause(after, 0)
   elseif probing then
     s.probe = 'none'
   end
@@ -179,7 +200,8 @@ local function free_slots(most)
   return most - redis.call('ZCARD', SLOTS) - starving
 end
 
--- When the next one may start. Places are given for a moment ahead, in the order in which they were asked for.
+-- When the next one may start. Places are given for a moment ahead, in the order in which they were asked for. Whatever
+-- places were given again because a 429 left them unused, a configured limit holds for all requests, with one more.
 local function place(per_s)
   local ceiling = per_s > 0 and per_s * rules.headroom or nil
   if not s.rate and not ceiling then
@@ -188,13 +210,14 @@ local function place(per_s)
   if s.gap > 0 and s.pause <= now and s.next - (rules.burst - 1) * s.gap > now then
     grow(ceiling) -- only a pace that holds somebody back can be too slow
   else
-    s.grown = now
+    s.grown = max(s.grown, now)
   end
   local rate = min(s.rate or ceiling, ceiling or rules.fastest)
   local gap = 1 / rate
   local burst = ceiling and rules.burst or 1
   local due = s.gap > 0 and s.next - s.gap + gap or 0 -- as if the last one had been spaced by today's gap
-  return max(now, due - (burst - 1) * gap, s.pause, s.tokens_next), due, gap
+  local bound = per_s > 0 and s.bound - burst / per_s or 0
+  return max(now, due - (burst - 1) * gap, bound, s.pause, s.tokens_next), due, gap
 end
 
 local function away()
@@ -214,12 +237,14 @@ local function retries_spent()
   return s.retries + 1 > rules.retry_share * s.calls + rules.retry_floor
 end
 
-local function grant(id, tokens_s, retry, start, due, gap, waited)
+local function grant(id, tokens_s, retry, per_s, start, due, gap, waited)
   s.next, s.gap, s.last = max(due, start) + gap, gap, start
+  s.known = per_s > 0 and 1 or 0
+  s.bound = per_s > 0 and max(s.bound, start) + 1 / per_s or 0
   s.tokens_next = max(s.tokens_next, start) + tokens_s
   count(1, 0, start)
   redis.call('ZADD', SLOTS, now + rules.lease_s, id)
-  redis.call('HSET', TAKES, id, start)
+  redis.call('HSET', TAKES, id, string.format('%.17g %.17g', start, gap))
   if s.opens > 0 then
     s.probe, s.probe_until = 'take:' .. id, now + rules.probe_s
   end
@@ -233,9 +258,9 @@ local function grant(id, tokens_s, retry, start, due, gap, waited)
 end
 
 local function ask(id, tokens_s, retry, most, per_s, waited)
-  local known = redis.call('HGET', TAKES, id)
+  local known = taken(id)
   if known then
-    return 'go', max(tonumber(known) - now, 0)
+    return 'go', max(known - now, 0)
   elseif redis.call('ZSCORE', DONE, id) then
     return 'go', 0
   end
@@ -251,7 +276,7 @@ local function ask(id, tokens_s, retry, most, per_s, waited)
   if start - now > rules.horizon_s then
     return 'pace', start - now - rules.horizon_s
   end
-  grant(id, tokens_s, retry, start, due, gap, waited)
+  grant(id, tokens_s, retry, per_s, start, due, gap, waited)
   return 'go', start - now
 end
 
@@ -286,4 +311,5 @@ for i = 1, keeping and #KEYS or 0 do
   redis.call('EXPIRE', KEYS[i], rules.keep_s)
 end
 local pace = s.gap > 0 and 1 / s.gap or 0
-return {born, 'told', string.format('%.6f', pace), tostring(redis.call('ZCARD', MEMBERS)), unpack(answers)}
+local members = tostring(redis.call('ZCARD', MEMBERS))
+return {born, 'told', string.format('%.6f', now), string.format('%.6f', pace), members, unpack(answers)}

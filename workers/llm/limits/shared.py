@@ -64,9 +64,11 @@ class Verdict:
 class Reply:
     """Verdicts for the first takes asked for, in their order: those behind one that has to wait have none.
 
-    `pace` is the requests a second that all share (0 when nobody asked yet), `members` how many processes do.
+    `now` is the time there, in seconds of its clock; `pace` the requests a second that all share (0 when nobody asked
+    yet), `members` how many processes do.
     """
 
+    now: float
     pace: float
     members: int
     verdicts: Sequence[Verdict]
@@ -144,6 +146,6 @@ def _tokens_s(take: Take, tokens: int) -> float:
 
 
 def _reply(raw: Sequence[str]) -> Reply:
-    pairs = zip(raw[4::2], raw[5::2], strict=True)
+    pairs = zip(raw[5::2], raw[6::2], strict=True)
     verdicts = tuple(Verdict(answer=answer, seconds=float(seconds)) for answer, seconds in pairs)  # type: ignore[arg-type]  # the script's words
-    return Reply(pace=float(raw[2]), members=int(raw[3]), verdicts=verdicts)
+    return Reply(now=float(raw[2]), pace=float(raw[3]), members=int(raw[4]), verdicts=verdicts)
