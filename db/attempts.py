@@ -48,7 +48,7 @@ def worst(attempt: AttemptRow) -> Spend:
 def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, Refusal]:
     """Writes the attempts that may be made down as open; returns why the others (by id) may not.
 
-    Doing it again is harmless: an attempt that is there already is open.
+    Doing it again is harmless: an attempt that is open already stays so, and one that was lost meanwhile is refused.
     """
     new = _unknown(connection, wanted)
     covers = _covers(connection, {attempt.task_id for attempt in new})
@@ -72,8 +72,10 @@ def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, 
 def cover(connection: Connection, attempt: AttemptRow) -> Refusal | None:
     """Reserves what an attempt needs beyond its task's reservation, and opens it; or says why not."""
     run = connection.execute(select(runs).where(runs.c.id == attempt.run_id).with_for_update(key_share=True)).one()
+    if not _unknown(connection, [attempt]):
+        return None
     found = _covers(connection, {attempt.task_id}).get(attempt.task_id)
-    if found is not None and found.token == attempt.lease_token:
+    if found is not None and found.token == attempt.lease_token and not found.halted:
         more = found.lacks(worst(attempt))
         if not _room(run, more):
             return Refusal.CAP
@@ -104,7 +106,8 @@ def _reserve_more(connection: Connection, attempt: AttemptRow, more: Spend) -> N
 
 
 def _unknown(connection: Connection, wanted: Sequence[AttemptRow]) -> list[AttemptRow]:
-    known = set(connection.scalars(select(attempts.c.id).where(attempts.c.id.in_([row.id for row in wanted]))))
+    these = attempts.c.id.in_([row.id for row in wanted])
+    known = set(connection.scalars(select(attempts.c.id).where(these, attempts.c.fate == "open")))
     return [attempt for attempt in wanted if attempt.id not in known]
 
 
@@ -146,6 +149,18 @@ def _insert(connection: Connection, opened: Sequence[AttemptRow]) -> None:
     if opened:
         values = [{k: v for k, v in asdict(row).items() if k != "lease_token"} for row in opened]
         connection.execute(insert(attempts).on_conflict_do_nothing(), values)
+
+
+def lock(connection: Connection, ids: Collection[str]) -> None:
+    """Locks attempts, after the runs that have counted some of them as spent, because that sum will change.
+
+    Without this a page with a late answer and a driver that settles another of its attempts wait for each other.
+    """
+    if not ids:
+        return
+    late = select(attempts.c.run_id).where(attempts.c.id.in_(ids), attempts.c.settled)
+    connection.execute(select(runs.c.id).where(runs.c.id.in_(late)).order_by(runs.c.id).with_for_update(key_share=True))
+    connection.execute(select(attempts.c.id).where(attempts.c.id.in_(ids)).order_by(attempts.c.id).with_for_update())
 
 
 def close_all(connection: Connection, ids: Collection[str]) -> None:

@@ -79,6 +79,11 @@ def by_id(connection: Connection, run_id: int) -> Run:
     return _run(connection.execute(select(runs).where(runs.c.id == run_id)).one())
 
 
+def lock(connection: Connection, run_id: int) -> Run:
+    """The run as it is now, and stays until this transaction ends: for whoever decides by its status what to do."""
+    return _run(connection.execute(select(runs).where(runs.c.id == run_id).with_for_update(key_share=True)).one())
+
+
 def names(connection: Connection) -> list[str]:
     """All runs, newest first."""
     return list(connection.scalars(select(runs.c.name).order_by(runs.c.id.desc())))

@@ -39,6 +39,7 @@ def begin(connection: Connection, *, name: str | None, stem: str, config: RunCon
     found = runs.by_name(connection, name)
     if found is None:
         return Begun(run=_create(connection, name, config, seeds, caps), fresh=True)
+    found = runs.lock(connection, found.id)
     _refuse_other(connection, found, config, seeds)
     if found.status not in ENDED:
         _take_up(connection, found, caps)

@@ -24,12 +24,11 @@ from orchestrator.search.idea_mcts import is_spent
 from orchestrator.search.tree import is_unjudged
 from orchestrator.seeds import Seed
 from workers.config import Role
-from workers.contracts import Kind, Reason
+from workers.contracts import MAX_ATTEMPTS, Kind, Reason
 
 log = structlog.get_logger()
 
 OWNER_LEASE_S = 20.0
-MAX_ATTEMPTS = 5
 HINT_AGE_S = 30.0
 BATCH = 200
 # Errors of this kind are no task's fault: the run waits for its owner to mend the endpoint.

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from workers.config import Role, Style, WorkSettings
 
+# So often a task is begun before it counts as failed. A worker that is killed, and an answer that was lost and may be
+# charged, spend an attempt; 200 kills in eleven minutes took five from one task of fifteen hundred (`make chaos`).
+MAX_ATTEMPTS = 10
+
 
 class Kind(StrEnum):
     """The kinds of task. Each has its own queue of the same name and one body in `workers.bodies`."""

@@ -21,7 +21,7 @@ from workers.bodies.evaluate import EvaluateTexts, evaluate
 from workers.bodies.expand import ExpandTexts, expand
 from workers.bodies.respond import respond
 from workers.config import Role, WorkSettings
-from workers.contracts import EvaluatePayload, ExpandPayload, Payload, payload_of
+from workers.contracts import MAX_ATTEMPTS, EvaluatePayload, ExpandPayload, Payload, payload_of
 from workers.guards import BRAND_NEW
 from workers.llm.call import call_for
 from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
@@ -31,7 +31,6 @@ from workers.prompting import Prompt
 
 log = structlog.get_logger()
 
-MAX_ATTEMPTS = 5
 _LONGEST_WAIT_S = 60.0
 
 

@@ -142,7 +142,7 @@ def cancel(name: RunName) -> None:
 
 
 def _open_run(connection: Connection, name: str) -> Run:
-    run = find_run(connection, name)
+    run = runs.lock(connection, find_run(connection, name).id)
     if run.status in ENDED:
         raise ConfigError(f"run {name!r} has ended ({run.status})")
     return run

@@ -12,6 +12,7 @@ from db.records import Lease
 from db.workers import Identity
 from tests.integration.night import start
 from workers.asking import Answer
+from workers.contracts import MAX_ATTEMPTS
 from workers.llm.call import Call
 from workers.llm.errors import (
     BrokenOff,
@@ -24,7 +25,7 @@ from workers.llm.errors import (
     Withdrawn,
 )
 from workers.process import STUCK_S, Held, Loop
-from workers.run_task import MAX_ATTEMPTS, Runner
+from workers.run_task import Runner
 
 SCORES = '{"scores": [{"id": "A", "quality": 4, "complexity": 3}]}'
 

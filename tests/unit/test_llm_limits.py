@@ -75,12 +75,12 @@ class Played:
         return Reply(now=T0 + time.monotonic(), pace=100.0, members=2, verdicts=verdicts)
 
 
-def desk_of(played: Played, *, longest_wait_s: float = 30.0) -> Desk:
+def desk_of(played: Played, *, longest_full_s: float = 300.0) -> Desk:
     return Desk(
         name="judge",
         exchange=played.exchange,
         rules=Rules(),
-        longest_wait_s=longest_wait_s,
+        longest_full_s=longest_full_s,
         uniform=lambda low, high: low,
     )
 

@@ -63,8 +63,10 @@ def _error(refusal: Refusal | None) -> ModelError | None:
 def write_page(connection: Connection, records: Sequence[Record], others: Sequence[Wanted]) -> Page:
     """Answers are written first, then attempts are announced, then questions answered."""
     page = Page()
+    unpaid = [item.attempt for item in others if isinstance(item, Unpaid)]
+    attempts.lock(connection, [*unpaid, *(record.attempt for record in records if record.attempt)])
     _record(connection, records, page)
-    attempts.close_all(connection, [item.attempt for item in others if isinstance(item, Unpaid)])
+    attempts.close_all(connection, unpaid)
     opening = [item for item in others if isinstance(item, AttemptRow)]
     page.refused.update(attempts.open_all(connection, opening))
     page.uncovered = [item for item in opening if page.refused.get(item.id) is Refusal.UNCOVERED]

@@ -9,24 +9,27 @@ from functools import cached_property
 class Rules:
     """All constants of `shared.lua`. They were chosen with `benchmarks/limiter.py`."""
 
-    # Requests at once within a configured limit. One: endpoints differ in what they let through at once, and evenly
-    # spaced requests are admitted by all of them.
+    # Requests at once within a configured limit: in any window there are never more than the limit's and so many. One,
+    # because endpoints differ in what they let through at once, and evenly spaced requests are admitted by all. (One
+    # more is sent only in place of one that was answered 429.)
     burst: int = 1
     # Share of a configured limit that is used: two machines' clocks and a busy event loop make spacing uneven.
     headroom: float = 0.98
     # How far ahead places are given. Long enough to ask the server rarely, short enough that a 429 stops nearly all.
     horizon_s: float = 0.025
 
-    # Where nothing is configured: the pace to begin with, and how fast it doubles until so many 429s.
+    # Where nothing is configured: the pace to begin with, and how fast it doubles until so many 429s. The first few may
+    # come of connections that are just being made.
     first: float = 8.0
     doubling_s: float = 0.25
     proof: int = 5
     fastest: float = 100_000.0
     slowest: float = 1 / 60
     # A 429 takes the pace down by a step such that `tolerated` of all requests are answered 429 in the long run. Where
-    # more than these two say were so lately, it goes down to what was admitted, but by no more than half at once.
+    # it was more than `excused_share` lately, the pace goes down to what was admitted, by no more than half at once;
+    # but up to `excused` 429s are too few to tell, unless they are `excused_few` of all that there was.
     tolerated: float = 0.025
-    tolerated_unknown: float = 0.05
+    tolerated_unknown: float = 0.04
     step_least: float = 0.001
     step_most: float = 0.2
     excused: float = 5.0
