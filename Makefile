@@ -3,19 +3,20 @@
 #   PYTHON=/path/to/python   the Python that .venv is made with
 #   ARGS="..."               further arguments for run or test
 
-#   KILLS, SEED, SCENARIO, MINUTES   of chaos and soak; scenarios: chaos, caps, outage, restarts, doubled
+#   KILLS, SEED, SCENARIO, MINUTES, N   of chaos and soak; scenarios: chaos, caps, outage, doubled
 
 SHELL := /bin/sh
 KILLS := 40
 SEED := 1
 SCENARIO := chaos
 MINUTES := 10
+N := 20
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos soak bench-limiter setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test chaos chaos-restarts soak bench-limiter setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -32,11 +33,15 @@ chaos: ## a real run under kills, faults and floods by a seeded plan, then the l
 	@$(SETUP) dev
 	@$(BIN)/python -m tests.chaos --scenario $(SCENARIO) --kills $(KILLS) --seed $(SEED) $(ARGS)
 
+chaos-restarts: ## N=20 runs, each killed whole at a random moment and given the same command again
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.chaos --scenario restarts --count $(N) --seed $(SEED) $(ARGS)
+
 soak: ## steady load: memory of each process, dead rows, claim latency (MINUTES=10)
 	@$(SETUP) dev
 	@$(BIN)/python -m tests.chaos --scenario soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
-bench-limiter: ## four processes against an endpoint that admits twenty requests a second
+bench-limiter: ## the shared limiter against a token bucket: 429s and time, limit configured and unknown
 	@$(SETUP) dev
 	@$(BIN)/python benchmarks/limiter.py $(ARGS)
 

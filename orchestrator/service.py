@@ -87,8 +87,9 @@ class Orchestrator:
     def _pause(self, run: Run, reason: str) -> None:
         log.error("run_paused", run=run.name, cause=reason)
         with self._engine.begin() as connection:
+            if runs.hold(connection, run, lease_s=OWNER_LEASE_S).status == "running":
+                runs.set_status(connection, run.id, "paused", reason=reason)
             runs.let_go(connection, run)
-            runs.set_status(connection, run.id, "paused", reason=reason)
 
     def _drive(self, run_id: int, hint_age_s: float | None) -> bool:
         """One tick; with an age, a sweep too, which hints again what was last hinted so long ago."""

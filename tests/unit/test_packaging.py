@@ -24,7 +24,6 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 LOADED_BY_OTHERS = {
     "psycopg2-binary": "SQLAlchemy loads it because the address says postgresql+psycopg2",
     "aiohttp": "the openai client loads it for its async transport",
-    "redis": "kombu loads it because the address of the broker says redis:",
 }
 
 # Imported by name, but part of another dependency, which fixes its version.
