@@ -96,6 +96,12 @@ UNAIDED = {
     "no tokens": of_options("--max-tokens", "-5", says=("--max-tokens -5", "above 0")),
     "no money": of_options("--max-usd", "0", says=("--max-usd 0", "above 0")),
     "not a sum of money": of_options("--max-usd", "nan", says=("--max-usd nan", "above 0")),
+    "absurd money": of_options("--max-usd", "1e300", says=("--max-usd 1e+300", "at most 100,000,000")),
+    "absurd calls": of_options("--max-calls", "9" * 14, says=("--max-calls 99999999999999", "at most")),
+    "no hours": of_options("--max-hours", "0", says=("--max-hours 0", "above 0")),
+    "a time-out longer than any task may take": of_options(
+        "--set", "endpoints.default.timeout_s=9000", says=("endpoints.default.timeout_s = 9000", "600")
+    ),
     "a name that cannot be one": of_options("--name", "a/b", says=("--name 'a/b'", "letters")),
     "a folder for results that is a file": of_options("--out", "seeds.jsonl", says=("seeds.jsonl", "not a folder")),
     "missing configuration": of_options("--config", "none.toml", says=("none.toml", "no such")),
