@@ -1,7 +1,9 @@
 """`instructree run`: from seeds to data set."""
 
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -163,18 +165,27 @@ def _start_programs(engine: Engine, found: places.Places, begun: Run) -> None:
 
 def _watch(engine: Engine, begun: Run) -> Run:
     """Shows the run until it ends or pauses. Ctrl-C pauses it, so that nothing more is asked or spent."""
+    with _noted(signal.SIGINT) as interrupted, display() as show:
+        while not interrupted:
+            run = _look(engine, begun, show)
+            if run is not None and run.status != "running":
+                return run
+            time.sleep(_POLL_S if run else _AWAY_S)
+    with engine.begin() as connection:
+        runs.interrupt(connection, begun.id)
+    say(f"interrupted; go on with: instructree run ... --name {begun.name}")
+    raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _noted(number: int) -> Iterator[list[int]]:
+    """What came of this signal. An exception in its place may be raised, and lost, in the depths of any library."""
+    came: list[int] = []
+    before = signal.signal(number, lambda received, _: came.append(received))
     try:
-        with display() as show:
-            while True:
-                run = _look(engine, begun, show)
-                if run is not None and run.status != "running":
-                    return run
-                time.sleep(_POLL_S if run else _AWAY_S)
-    except KeyboardInterrupt:
-        with engine.begin() as connection:
-            runs.interrupt(connection, begun.id)
-        say(f"interrupted; go on with: instructree run ... --name {begun.name}")
-        raise typer.Exit(INTERRUPTED) from None
+        yield came
+    finally:
+        signal.signal(number, before)
 
 
 def _look(engine: Engine, begun: Run, show: Show) -> Run | None:
