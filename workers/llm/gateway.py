@@ -188,7 +188,7 @@ class Gateway:
     def _wait_s(self, failure: RetryLater, attempt: int) -> float:
         """What the endpoint asked for and a little, so that not all come back at once; otherwise full jitter."""
         if failure.retry_after_s is not None:
-            return failure.retry_after_s + self._uniform(0, self._retrying.first_wait_s)
+            return failure.retry_after_s + self._uniform(0, min(failure.retry_after_s, self._retrying.first_wait_s))
         bound = self._retrying.first_wait_s * 2.0**attempt
         return self._uniform(0, min(bound, self._retrying.longest_backoff_s))
 
