@@ -105,11 +105,11 @@ def unanswered(connection: Connection, run_id: int) -> Mapping[str, int]:
 
 
 def waiting(connection: Connection, run_id: int) -> Mapping[str, Any] | None:
-    """How many tasks wait to be tried again, and the latest cause; None when none does."""
+    """How many tasks were tried in vain and are not done yet, and the latest cause; None when there is none."""
     row = connection.execute(
         text(
             "SELECT count(*) AS tasks, (array_agg(error ORDER BY not_before DESC))[1] AS cause FROM tasks "
-            "WHERE run_id = :run AND state = 'ready' AND error IS NOT NULL AND not_before > now()"
+            "WHERE run_id = :run AND state IN ('ready', 'leased') AND error IS NOT NULL"
         ),
         {"run": run_id},
     ).one()
