@@ -7,13 +7,14 @@ whatever dies. A task may pay for what it has reserved; an attempt beyond that r
 Locks are taken in one order everywhere: runs, tasks, attempts.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection, Row, delete, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
+from db import amounts
 from db.records import AttemptRow, Spend
 from db.schema import attempts, calls, runs, tasks
 
@@ -41,7 +42,7 @@ class _Cover:
         return Spend(calls=max(short.calls, 0), tokens=max(short.tokens, 0), nusd=max(short.nusd, 0))
 
 
-def worst(attempt: AttemptRow) -> Spend:
+def _worst(attempt: AttemptRow) -> Spend:
     return Spend(calls=1, tokens=attempt.tokens, nusd=attempt.nusd or 0)
 
 
@@ -60,10 +61,10 @@ def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, 
             refused[attempt.id] = Refusal.STALE
         elif cover.halted:
             refused[attempt.id] = Refusal.HALTED
-        elif cover.lacks(worst(attempt)) != Spend():
+        elif cover.lacks(_worst(attempt)) != Spend():
             refused[attempt.id] = Refusal.UNCOVERED
         else:
-            cover.used += worst(attempt)
+            cover.used += _worst(attempt)
             opened.append(attempt)
     _insert(connection, opened)
     return refused
@@ -76,33 +77,16 @@ def cover(connection: Connection, attempt: AttemptRow) -> Refusal | None:
         return None
     found = _covers(connection, {attempt.task_id}).get(attempt.task_id)
     if found is not None and found.token == attempt.lease_token and not found.halted:
-        more = found.lacks(worst(attempt))
-        if not _room(run, more):
+        more = found.lacks(_worst(attempt))
+        if not amounts.caps_of(run).allow(amounts.of(run, "reserved") + amounts.of(run, "spent") + more):
             return Refusal.CAP
         _reserve_more(connection, attempt, more)
     return open_all(connection, [attempt]).get(attempt.id)
 
 
-def _room(run: Row[tuple[object, ...]], more: Spend) -> bool:
-    caps = (
-        (run.cap_calls, run.reserved_calls + run.spent_calls + more.calls),
-        (run.cap_tokens, run.reserved_tokens + run.spent_tokens + more.tokens),
-        (run.cap_nusd, run.reserved_nusd + run.spent_nusd + more.nusd),
-    )
-    return all(cap is None or amount <= cap for cap, amount in caps)
-
-
 def _reserve_more(connection: Connection, attempt: AttemptRow, more: Spend) -> None:
     for table, row_id in ((runs, attempt.run_id), (tasks, attempt.task_id)):
-        connection.execute(
-            update(table)
-            .where(table.c.id == row_id)
-            .values(
-                reserved_calls=table.c.reserved_calls + more.calls,
-                reserved_tokens=table.c.reserved_tokens + more.tokens,
-                reserved_nusd=table.c.reserved_nusd + more.nusd,
-            )
-        )
+        connection.execute(update(table).where(table.c.id == row_id).values(**amounts.plus(table, "reserved", more)))
 
 
 def _unknown(connection: Connection, wanted: Sequence[AttemptRow]) -> list[AttemptRow]:
@@ -127,7 +111,7 @@ def _covers(connection: Connection, task_ids: Collection[int]) -> dict[int, _Cov
         row.id: _Cover(
             token=row.lease_token,
             halted=row.run_status != "running",
-            reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
+            reserved=amounts.of(row, "reserved"),
             used=used.get(row.id, Spend()),
         )
         for row in leased
@@ -163,68 +147,38 @@ def lock(connection: Connection, ids: Collection[str]) -> None:
     connection.execute(select(attempts.c.id).where(attempts.c.id.in_(ids)).order_by(attempts.c.id).with_for_update())
 
 
-def close_all(connection: Connection, ids: Collection[str]) -> None:
-    """Takes attempts back that were surely not paid for."""
-    _settle_differences(connection, _delete(connection, ids))
+def close_all(connection: Connection, costs: Mapping[str, Spend]) -> None:
+    """Takes attempts back whose cost is known: what their answers cost, or nothing where they were surely not paid.
+
+    Where an attempt was counted as spent already, because its task had ended, the difference is given back.
+    """
+    if not costs:
+        return
+    gone = delete(attempts).where(attempts.c.id.in_(sorted(costs))).returning(*attempts.c)
+    for row in connection.execute(gone).all():
+        if row.settled:
+            _adjust(connection, row.run_id, costs[row.id] - _most(row))
 
 
-def answered(connection: Connection, ids: Collection[str]) -> None:
-    """Takes back the attempts whose answers this transaction records."""
-    gone = _delete(connection, ids)
-    late = {row.task_id for row in gone if row.settled}
-    _settle_differences(connection, gone)
-    if late:
-        _spend_late(connection, late, {row.key for row in gone if row.settled})
-
-
-def doubled(connection: Connection, attempt_id: str, *, tokens: int, nusd: int | None) -> None:
+def doubled(connection: Connection, attempt_id: str, cost: Spend) -> None:
     """Keeps an attempt whose answer had been paid for already, at what it really cost."""
-    before = connection.execute(
-        select(attempts).where(attempts.c.id == attempt_id, attempts.c.fate != "doubled").with_for_update()
-    ).one_or_none()
+    unknown = (attempts.c.id == attempt_id, attempts.c.fate != "doubled")
+    before = connection.execute(select(attempts).where(*unknown).with_for_update()).one_or_none()
     if before is None:
         return
-    connection.execute(
-        update(attempts).where(attempts.c.id == attempt_id).values(fate="doubled", tokens=tokens, nusd=nusd)
-    )
+    # A price that is not known stays unknown.
+    values = {"fate": "doubled", "tokens": cost.tokens, "nusd": None if before.nusd is None else cost.nusd}
+    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(**values))
     if before.settled:
-        _adjust(connection, before.run_id, Spend(tokens=tokens - before.tokens, nusd=(nusd or 0) - (before.nusd or 0)))
+        _adjust(connection, before.run_id, cost - _most(before))
 
 
-def _delete(connection: Connection, ids: Collection[str]) -> Sequence[Row[tuple[object, ...]]]:
-    if not ids:
-        return []
-    return connection.execute(delete(attempts).where(attempts.c.id.in_(sorted(ids))).returning(*attempts.c)).all()
-
-
-def _settle_differences(connection: Connection, gone: Sequence[Row[tuple[object, ...]]]) -> None:
-    """What was counted as spent for attempts that are no more is given back."""
-    for row in gone:
-        if row.settled:
-            _adjust(connection, row.run_id, Spend(calls=-1, tokens=-row.tokens, nusd=-(row.nusd or 0)))
-
-
-def _spend_late(connection: Connection, task_ids: Collection[int], keys: Collection[str]) -> None:
-    """Counts answers that came after their task was settled."""
-    rows = connection.execute(
-        select(calls.c.run_id, calls.c.tokens_in, calls.c.tokens_out, calls.c.nusd).where(
-            calls.c.task_id.in_(task_ids), calls.c.key.in_(keys), calls.c.run_id.is_not(None)
-        )
-    )
-    for row in rows:
-        _adjust(connection, row.run_id, Spend(calls=1, tokens=row.tokens_in + row.tokens_out, nusd=row.nusd or 0))
+def _most(row: Row[tuple[object, ...]]) -> Spend:
+    return Spend(calls=1, tokens=row.tokens, nusd=row.nusd or 0)
 
 
 def _adjust(connection: Connection, run_id: int, amount: Spend) -> None:
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(
-            spent_calls=runs.c.spent_calls + amount.calls,
-            spent_tokens=runs.c.spent_tokens + amount.tokens,
-            spent_nusd=runs.c.spent_nusd + amount.nusd,
-        )
-    )
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**amounts.plus(runs, "spent", amount)))
 
 
 def settle(connection: Connection, task_ids: Sequence[int]) -> Spend:

@@ -6,12 +6,15 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.environment import DATABASE
 from db.errors import ConfigError, ServiceError
 
 T = TypeVar("T")
+# How a database shows that it is away, restarting or overrun: it may be back in a moment.
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
 # Between tries to reach a database: long enough for a restart, shorter than a lease can wait.
 PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0)
 _CURE = f"start one with `instructree up`, or point {DATABASE} to a running Postgres"
@@ -44,13 +47,13 @@ def patiently(engine: Engine, work: Callable[[Connection], T], *, pauses_s: Sequ
     The work may be done twice, when its commit was not heard of: it must be such that this does no harm.
 
     Raises:
-        OperationalError: it is still away after the last pause.
+        SQLAlchemyError: one of AWAY, when it still is after the last pause; any other at once.
     """
     for pause_s in pauses_s:
         try:
             with engine.begin() as connection:
                 return work(connection)
-        except OperationalError:
+        except AWAY:
             time.sleep(pause_s)
     with engine.begin() as connection:
         return work(connection)
@@ -61,12 +64,12 @@ def check_reachable(engine: Engine) -> None:
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
-    except OperationalError as error:
+    except AWAY as error:
         place = engine.url.host or engine.url.query.get("host") or "the local socket"
         raise ServiceError(f"the database at {place} cannot be reached ({cause_of(error)}): {_CURE}") from None
 
 
-def cause_of(error: OperationalError) -> str:
+def cause_of(error: SQLAlchemyError) -> str:
     """The database's own first line, without statement and parameters."""
-    lines = str(error.orig).strip().splitlines() if error.orig else []
-    return lines[0][:160] if lines else "no answer"
+    told = str(getattr(error, "orig", None) or "").strip()
+    return told.splitlines()[0][:160] if told else type(error).__name__

@@ -1,7 +1,7 @@
 """Where the services are: variables of the environment, or files that they name (`<variable>_FILE`, for secrets)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -28,11 +28,10 @@ def read(name: str, environment: Mapping[str, str] | None = None) -> str | None:
         raise ConfigError(f"{name}_FILE: {path} cannot be read ({type(error).__name__})") from None
 
 
-def passwords(environment: Mapping[str, str] | None = None) -> list[str]:
-    """What is secret in the addresses of database and broker."""
-    urls = (read(name, environment) for name in (DATABASE, BROKER))
+def passwords(urls: Iterable[str | None]) -> set[str]:
+    """What is secret in these addresses."""
     found = (urlsplit(url).password for url in urls if url)
-    return [unquote(password) for password in found if password]
+    return {unquote(password) for password in found if password}
 
 
 def database_url() -> str:

@@ -17,6 +17,11 @@ class Caps:
     nusd: int | None = None
     seconds: float | None = None
 
+    def allow(self, total: "Spend") -> bool:
+        """Whether so much, reserved and spent together, passes none of them."""
+        pairs = ((self.calls, total.calls), (self.tokens, total.tokens), (self.nusd, total.nusd))
+        return all(cap is None or amount <= cap for cap, amount in pairs)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
-from db import attempts
+from db import amounts, attempts
 from db.errors import StaleLease
 from db.records import Caps, Json, Run, Spend, TreeRow
 from db.schema import runs, tasks, trees
@@ -59,9 +59,9 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         reason=row.reason,
         seeds_given=row.seeds_given,
         seeds_duplicate=row.seeds_duplicate,
-        caps=Caps(calls=row.cap_calls, tokens=row.cap_tokens, nusd=row.cap_nusd, seconds=row.cap_s),
-        reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
-        spent=Spend(calls=row.spent_calls, tokens=row.spent_tokens, nusd=row.spent_nusd),
+        caps=amounts.caps_of(row),
+        reserved=amounts.of(row, "reserved"),
+        spent=amounts.of(row, "spent"),
         calls_replayed=row.calls_replayed,
         owner_token=row.owner_token,
         driven_s=row.driven_s,
@@ -167,33 +167,15 @@ def set_caps(connection: Connection, run_id: int, caps: Caps) -> None:
 
 def reserve(connection: Connection, run_id: int, amount: Spend) -> None:
     """Sets the worst case aside. The table's own checks refuse what would break a cap."""
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(
-            reserved_calls=runs.c.reserved_calls + amount.calls,
-            reserved_tokens=runs.c.reserved_tokens + amount.tokens,
-            reserved_nusd=runs.c.reserved_nusd + amount.nusd,
-        )
-    )
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**amounts.plus(runs, "reserved", amount)))
 
 
 def settle(connection: Connection, run_id: int, *, reserved: Spend, task_ids: Sequence[int], replayed: int) -> None:
     """Turns the reservation of closing tasks into what they spent: their answers, and attempts without one."""
     spent = attempts.settle(connection, task_ids)
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(
-            reserved_calls=runs.c.reserved_calls - reserved.calls,
-            reserved_tokens=runs.c.reserved_tokens - reserved.tokens,
-            reserved_nusd=runs.c.reserved_nusd - reserved.nusd,
-            spent_calls=runs.c.spent_calls + spent.calls,
-            spent_tokens=runs.c.spent_tokens + spent.tokens,
-            spent_nusd=runs.c.spent_nusd + spent.nusd,
-            calls_replayed=runs.c.calls_replayed + replayed,
-        )
-    )
+    values = amounts.plus(runs, "reserved", reserved.times(-1)) | amounts.plus(runs, "spent", spent)
+    values["calls_replayed"] = runs.c.calls_replayed + replayed
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
 def cancel(connection: Connection, run_id: int) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from db import amounts
 from db.errors import StaleLease
-from db.records import Json, Lease, NewTask, Spend, TaskRow
+from db.records import Json, Lease, NewTask, TaskRow
 from db.schema import runs, tasks
 
 _NOW = func.now()
@@ -246,7 +247,7 @@ def _task(row: Row[tuple[object, ...]]) -> TaskRow:
         payload=row.payload,
         state=row.state,
         attempts=row.attempts,
-        reserved=Spend(calls=row.reserved_calls, tokens=row.reserved_tokens, nusd=row.reserved_nusd),
+        reserved=amounts.of(row, "reserved"),
         result=row.result,
         error=row.error,
     )

@@ -47,9 +47,7 @@ def least(settings: WorkSettings, children: int, *, responses: bool) -> Spend:
 
 def fits(caps: Caps, committed: Spend, more: Spend) -> bool:
     """Whether `more` can be added to what is reserved and spent without passing a cap."""
-    total = committed + more
-    pairs = ((caps.calls, total.calls), (caps.tokens, total.tokens), (caps.nusd, total.nusd))
-    return all(cap is None or amount <= cap for cap, amount in pairs)
+    return caps.allow(committed + more)
 
 
 def out_of_time(run: Run, *, answers: int) -> bool:

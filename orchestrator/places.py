@@ -60,9 +60,9 @@ def secrets() -> set[str]:
     path = os.environ.get(CONFIG_VARIABLE)
     keys = ["OPENAI_API_KEY", *(key_variables(Path(path)) if path else [])]
     local = stack.find()
-    urls = [url for url in (local and local.database_url, local and local.redis_url) if url]
-    inside = environment.passwords(dict(zip((environment.DATABASE, environment.BROKER), urls, strict=False)))
-    return {value for key in keys if (value := environment.read(key))} | {*environment.passwords(), *inside}
+    urls = [environment.read(environment.DATABASE), environment.read(environment.BROKER)]
+    urls += [local.database_url, local.redis_url] if local else []
+    return {value for key in keys if (value := environment.read(key))} | environment.passwords(urls)
 
 
 def find_places(config: Path | None, say: stack.Say) -> Places:

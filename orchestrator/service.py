@@ -5,9 +5,9 @@ from threading import Event
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from db import runs, workers
+from db.engine import AWAY, cause_of
 from db.errors import ConfigError, StaleLease
 from db.records import Run
 from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
@@ -36,8 +36,8 @@ class Orchestrator:
         while not stop.is_set():
             try:
                 moved = self.round()
-            except OperationalError as error:
-                log.warning("database_away", cause=str(error.orig).strip().splitlines()[:1])
+            except AWAY as error:
+                log.warning("database_away", cause=cause_of(error))
                 stop.wait(1.0)
                 continue
             if not moved:
@@ -69,7 +69,7 @@ class Orchestrator:
                 driver.let_go()
             with self._engine.begin() as connection:
                 workers.leave(connection, self._identity.id)
-        except OperationalError:
+        except AWAY:
             log.warning("database_away", while_="leaving")  # our ownership ends by itself
 
     def _adopt(self) -> None:

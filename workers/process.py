@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from db import tasks, workers
+from db.engine import AWAY, cause_of
 from db.records import Lease
 from db.workers import Identity
 from workers.config import LONGEST_DEADLINE_S
@@ -106,15 +106,15 @@ class Heart:
         try:
             with self._engine.begin() as connection:
                 workers.leave(connection, self._identity.id)
-        except OperationalError:
+        except AWAY:
             log.warning("database_away", while_="leaving")
 
     def _beat_on(self) -> None:
         while not self._stop.wait(BEAT_S):
             try:
                 self.beat()
-            except OperationalError as error:
-                log.warning("database_away", cause=str(error.orig).strip().splitlines()[:1])
+            except AWAY as error:
+                log.warning("database_away", cause=cause_of(error))
             if stuck := self._held.stuck(time.monotonic()):
                 self._give_up(stuck)
 

@@ -4,9 +4,8 @@ import os
 import sys
 
 import typer
-from sqlalchemy.exc import OperationalError
 
-from db.engine import cause_of
+from db.engine import AWAY, cause_of
 from db.errors import UserError
 from orchestrator.cli import look, parts, run
 from orchestrator.cli.exits import INTERRUPTED, USAGE
@@ -30,7 +29,7 @@ def main() -> None:
     except UserError as error:
         print(f"instructree: {error}", file=sys.stderr)
         sys.exit(USAGE)
-    except OperationalError as error:
+    except AWAY as error:
         print(f"instructree: the database went away ({cause_of(error)}): give the command again", file=sys.stderr)
         sys.exit(USAGE)
     except KeyboardInterrupt:

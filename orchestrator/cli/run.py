@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from db import runs, workers
-from db.engine import cause_of
+from db.engine import AWAY, cause_of
 from db.errors import ConfigError, ServiceError
 from db.records import Caps, Run
 from orchestrator import places
@@ -195,7 +194,7 @@ def _look(engine: Engine, begun: Run, show: Show) -> Run | None:
             run = runs.by_id(connection, begun.id)
             show(status_of(connection, run))
             return run
-    except OperationalError as error:
+    except AWAY as error:
         say(f"the database is away ({cause_of(error)}); waiting for it")
         return None
 

@@ -209,7 +209,7 @@ def test_an_answer_half_written_when_its_task_is_settled_counts_once_at_its_pric
         calls.insert(ledger, [record.row])
         apply(driver, run)
         driver.commit()
-        attempts.answered(ledger, [made.id])
+        attempts.close_all(ledger, {made.id: REAL})
         ledger.commit()
     assert spent(engine, run) == REAL
 

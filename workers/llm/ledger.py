@@ -9,17 +9,17 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Protocol
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from db import attempts
-from db.engine import PAUSES_S
+from db.engine import AWAY, PAUSES_S, cause_of, patiently
 from db.records import AttemptRow, CallRow
 from workers.llm.errors import LedgerAway, LedgerRefused, ModelError
 from workers.llm.page import Answer, Lookup, Page, Record, Unpaid, Wanted, write_page
@@ -28,7 +28,6 @@ log = structlog.get_logger()
 
 GATHER_S = 0.02
 MOST = 200
-_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class Ledger(Protocol):
@@ -160,9 +159,9 @@ class DatabaseLedger:
         others = [wish.wanted for wish in wishes if not isinstance(wish.wanted, Record)]
         try:
             page = self._persist(records, others)
-        except _AWAY as error:
+        except AWAY as error:
             log.error("ledger_away", unwritten=len(records), waiting=len(wishes))
-            away = LedgerAway(f"the database cannot be reached ({_cause(error)})")
+            away = LedgerAway(f"the database cannot be reached ({cause_of(error)})")
             return [(wish, away) for wish in wishes]
         except DBAPIError:
             return self._one_by_one(records, wishes)
@@ -173,25 +172,14 @@ class DatabaseLedger:
         self._unwritten.update({id(w.wanted): w.wanted for w in wishes if isinstance(w.wanted, Record)})
 
     def _persist(self, records: Sequence[Record], others: Sequence[Wanted]) -> Page:
-        """Carries everything out in one transaction, trying again while the database is away."""
-        for pause_s in (*self._pauses_s, None):
-            try:
-                with self._engine.begin() as connection:
-                    page = write_page(connection, records, others)
-                self._cover(page)
-                self._count_doubled(page)
-                return page
-            except _AWAY:
-                if pause_s is None:
-                    raise
-                time.sleep(pause_s)
-        raise AssertionError("unreachable")
-
-    def _cover(self, page: Page) -> None:
-        """Attempts beyond what their tasks reserved: one transaction each, for they lock their run first."""
-        for attempt in page.uncovered:
-            with self._engine.begin() as connection:
-                page.refused[attempt.id] = attempts.cover(connection, attempt)
+        """Carries everything out in one transaction, then what needs one of its own."""
+        page = patiently(self._engine, lambda c: write_page(c, records, others), pauses_s=self._pauses_s)
+        for attempt in page.uncovered:  # it locks its run first
+            page.refused[attempt.id] = patiently(
+                self._engine, partial(attempts.cover, attempt=attempt), pauses_s=self._pauses_s
+            )
+        self._count_doubled(page)
+        return page
 
     def _count_doubled(self, page: Page) -> None:
         for row in page.doubled:
@@ -213,17 +201,11 @@ class DatabaseLedger:
         try:
             page = self._persist([item], []) if isinstance(item, Record) else self._persist([], [item])
             return page.answer(item)
-        except _AWAY as error:
-            return LedgerAway(f"the database cannot be reached ({_cause(error)})")
+        except AWAY as error:
+            return LedgerAway(f"the database cannot be reached ({cause_of(error)})")
         except DBAPIError as error:
-            log.error("ledger_refused", wanted=type(item).__name__, cause=_cause(error))
-            return LedgerRefused(f"the database does not take the row of this call ({_cause(error)})")
-
-
-def _cause(error: SQLAlchemyError) -> str:
-    """The database's own first line, without statement and parameters."""
-    told = str(getattr(error, "orig", None) or type(error).__name__).strip()
-    return told.splitlines()[0][:160] if told else type(error).__name__
+            log.error("ledger_refused", wanted=type(item).__name__, cause=cause_of(error))
+            return LedgerRefused(f"the database does not take the row of this call ({cause_of(error)})")
 
 
 def _wake(answered: Sequence[_Answered]) -> None:

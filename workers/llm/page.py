@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from db import attempts, calls
 from db.attempts import Refusal
-from db.records import AttemptRow, CallRow
+from db.records import AttemptRow, CallRow, Spend
 from workers.llm.errors import BudgetSpent, ModelError, Withdrawn
 
 
@@ -66,7 +66,7 @@ def write_page(connection: Connection, records: Sequence[Record], others: Sequen
     unpaid = [item.attempt for item in others if isinstance(item, Unpaid)]
     attempts.lock(connection, [*unpaid, *(record.attempt for record in records if record.attempt)])
     _record(connection, records, page)
-    attempts.close_all(connection, unpaid)
+    attempts.close_all(connection, dict.fromkeys(unpaid, Spend()))
     opening = [item for item in others if isinstance(item, AttemptRow)]
     page.refused.update(attempts.open_all(connection, opening))
     page.uncovered = [item for item in opening if page.refused.get(item.id) is Refusal.UNCOVERED]
@@ -82,14 +82,13 @@ def _record(connection: Connection, records: Sequence[Record], page: Page) -> No
     page.found.update({key: first[key].row for key in added})
     page.found.update(calls.find(connection, first.keys() - added))
     brought = [record for record in records if page.found[record.row.key] == record.row]
-    attempts.answered(connection, [record.attempt for record in brought if record.attempt])
+    attempts.close_all(connection, {record.attempt: _cost(record.row) for record in brought if record.attempt})
     for record in records:
         if record not in brought:
             page.doubled.append(record.row)
-            _keep_doubled(connection, record)
+            if record.attempt:
+                attempts.doubled(connection, record.attempt, _cost(record.row))
 
 
-def _keep_doubled(connection: Connection, record: Record) -> None:
-    if record.attempt:
-        row = record.row
-        attempts.doubled(connection, record.attempt, tokens=row.tokens_in + row.tokens_out, nusd=row.nusd)
+def _cost(row: CallRow) -> Spend:
+    return Spend(calls=1, tokens=row.tokens_in + row.tokens_out, nusd=row.nusd or 0)
