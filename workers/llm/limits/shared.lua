@@ -54,10 +54,12 @@ local function tolerated()
   return s.known == 1 and rules.tolerated or rules.tolerated_unknown
 end
 
--- The share of the last ones that was admitted. A few that were not say little, unless they are nearly all there is.
+-- The share of the last ones that was admitted. A few that were not say little: nothing against a limit that was
+-- configured, and nothing else unless they are nearly all there is.
 local function admitted()
   local limited, sent = s.lately_limited, s.lately
-  if limited <= rules.excused_share * sent or (limited <= rules.excused and limited <= rules.excused_few * sent) then
+  local few = limited <= rules.excused and (s.known == 1 or limited <= rules.excused_few * sent)
+  if few or limited <= rules.excused_share * sent then
     return 1
   end
   return 1 - limited / (sent + rules.doubt)
