@@ -19,8 +19,7 @@ from orchestrator.config import frozen_config
 from orchestrator.forest import Growing, node_row, planted, restored, rollout_row
 from orchestrator.issue import Purse, keys_in, keys_of, response_task, task_for
 from orchestrator.pool import Candidate, choose
-from orchestrator.search import Expand, Proposal, Rollout, Status, ask, candidates, release, tell
-from orchestrator.search.idea_mcts import is_spent
+from orchestrator.search import Expand, Proposal, Rollout, Status, candidates, release, tell
 from orchestrator.search.tree import is_unjudged
 from orchestrator.seeds import Seed
 from workers.config import Role
@@ -204,7 +203,7 @@ class Driver:
             for growing in [g for key, g in self._growing.items() if key not in asked]:
                 asked.add(growing.row.id)
                 blocked |= not self._propose(growing, writes, purse)
-                if is_spent(growing.tree, self._policy):
+                if self._policy.is_spent(growing.tree):
                     self._finish_tree(connection, growing)
             if blocked or not self._waiting or len(self._growing) >= self._config.trees_at_once:
                 return blocked
@@ -212,7 +211,7 @@ class Driver:
 
     def _propose(self, growing: Growing, writes: Writes, purse: Purse) -> bool:
         """Issues what one tree proposes, as far as the budget goes; what cannot be paid is taken back."""
-        step = ask(growing.tree, self._policy)
+        step = self._policy.ask(growing.tree)
         self._back_up(growing, step.rollouts, writes)
         for proposal in step.proposals:
             task = task_for(growing.row.id, proposal, self._config.work, self._prompts)
@@ -232,13 +231,13 @@ class Driver:
     def _issue(self, growing: Growing, proposal: Proposal, task: NewTask, writes: Writes) -> None:
         writes.issued.append(task)
         if isinstance(proposal, Expand):
-            writes.planted.extend(node_row(growing.row.id, child) for child in proposal.children)
+            writes.planted.extend(node_row(growing.row.id, growing.tree, child) for child in proposal.children)
 
     def _back_up(self, growing: Growing, rollouts: tuple[Rollout, ...], writes: Writes) -> None:
         for rollout in rollouts:
             writes.rollouts.append(rollout_row(growing.row.id, rollout))
             for node in growing.tree.path(rollout.leaf):
-                writes.statistics[growing.row.id, node.key] = node_row(growing.row.id, growing.tree.node(node.key))
+                writes.statistics[growing.row.id, node.key] = node_row(growing.row.id, growing.tree, node)
 
     def _open_tree(self, connection: Connection, writes: Writes) -> None:
         growing, root = planted(self._waiting.pop(0), self._config.seed)

@@ -19,7 +19,7 @@ class Growing:
 def planted(row: TreeRow, run_seed: int) -> tuple[Growing, NodeRow]:
     """A fresh tree for this seed, and the row of its root."""
     tree = plant(seed=run_seed, ordinal=row.ordinal)
-    return Growing(row=row, tree=tree), node_row(row.id, tree.node(tree.root), text=Seed(**row.seed).text)
+    return Growing(row=row, tree=tree), node_row(row.id, tree, tree.node(tree.root), text=Seed(**row.seed).text)
 
 
 def restored(
@@ -50,7 +50,8 @@ def restored(
     ]
 
 
-def node_row(tree_id: int, node: Node, *, text: str | None = None) -> NodeRow:
+def node_row(tree_id: int, tree: Tree, node: Node, *, text: str | None = None) -> NodeRow:
+    tally = tree.tally(node.key)
     return NodeRow(
         tree_id=tree_id,
         key=node.key,
@@ -62,8 +63,8 @@ def node_row(tree_id: int, node: Node, *, text: str | None = None) -> NodeRow:
         iteration=node.iteration,
         status=node.status.value,
         text=text,
-        visits=node.visits,
-        value_sum=node.value_sum,
+        visits=tally.visits,
+        value_sum=tally.value_sum,
     )
 
 

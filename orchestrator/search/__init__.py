@@ -2,7 +2,7 @@
 
 A caller owns a `Tree` and drives it in a loop::
 
-    step = ask(tree)             # proposals to carry out, and rollouts that were backed up
+    step = policy.ask(tree)      # proposals to carry out, and rollouts that were backed up
     tell(tree, outcome)          # what came of one proposed node, in any order, any number of times
     release(tree, key)           # a proposal that will not be carried out after all
 
@@ -10,8 +10,9 @@ Texts never enter here: the core knows keys, operators and rewards.
 """
 
 from orchestrator.search.harvest import best, candidates
-from orchestrator.search.idea_mcts import IdeaMcts, ask
+from orchestrator.search.idea_mcts import IdeaMcts
 from orchestrator.search.replay import replay
+from orchestrator.search.stepwise import Choice, Plan, Rule, Stepwise
 from orchestrator.search.tree import (
     Evaluate,
     Expand,
@@ -20,12 +21,14 @@ from orchestrator.search.tree import (
     Node,
     Origin,
     Outcome,
+    Policy,
     Proposal,
     Rejected,
     Rollout,
     Scored,
     Status,
     Step,
+    Tally,
     Tree,
     Unscored,
     plant,
@@ -34,6 +37,7 @@ from orchestrator.search.tree import (
 )
 
 __all__ = [
+    "Choice",
     "Evaluate",
     "Expand",
     "Failed",
@@ -42,15 +46,19 @@ __all__ = [
     "Node",
     "Origin",
     "Outcome",
+    "Plan",
+    "Policy",
     "Proposal",
     "Rejected",
     "Rollout",
+    "Rule",
     "Scored",
     "Status",
     "Step",
+    "Stepwise",
+    "Tally",
     "Tree",
     "Unscored",
-    "ask",
     "best",
     "candidates",
     "plant",

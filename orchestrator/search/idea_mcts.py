@@ -6,19 +6,19 @@ stopped. One iteration is one rollout; trees run beside each other, the phases o
 
 from dataclasses import dataclass
 
-from orchestrator.search.ids import child_key, draw, sample
+from orchestrator.search.ids import draw, sample
 from orchestrator.search.select import Uct, select_leaf
 from orchestrator.search.tree import (
-    Evaluate,
+    NO_LIMIT,
     Expand,
     Node,
     Origin,
-    Proposal,
     Rollout,
-    Status,
     Step,
     Tree,
     back_up,
+    evaluations,
+    propose,
 )
 
 
@@ -36,51 +36,29 @@ class IdeaMcts:
     simulate_child: str
     simulation_attempts: int
 
+    def ask(self, tree: Tree, most: int = NO_LIMIT) -> Step:
+        """Everything that can be decided now. An empty step means: wait for outcomes, or the tree is spent.
+
+        The phases of an iteration follow one another, so there is one litter at a time, whatever `most` says.
+        """
+        rollouts: list[Rollout] = []
+        while not self.is_spent(tree) and not tree.open:
+            decision = _decide(tree, self)
+            if isinstance(decision, Expand):
+                return Step(proposals=(decision,), rollouts=tuple(rollouts))
+            rollouts.append(decision)
+        return Step(proposals=evaluations(tree), rollouts=tuple(rollouts))
+
+    def is_spent(self, tree: Tree) -> bool:
+        """All iterations have been rolled out."""
+        return len(tree.rollouts) >= self.iterations
+
 
 def is_terminal(node: Node, options: IdeaMcts) -> bool:
     """Deeper than the limit, or rewarded above the threshold. The seed never is: every seed is evolved."""
     if node.parent is None:
         return False
     return node.depth > options.max_depth or (node.reward or 0.0) > options.stop_reward
-
-
-def is_spent(tree: Tree, options: IdeaMcts) -> bool:
-    """All iterations have been rolled out."""
-    return len(tree.rollouts) >= options.iterations
-
-
-def ask(tree: Tree, options: IdeaMcts) -> Step:
-    """Everything that can be decided now. An empty step means: wait for outcomes, or the tree is spent."""
-    rollouts: list[Rollout] = []
-    while not is_spent(tree, options) and not _unsettled(tree):
-        decision = _decide(tree, options)
-        if isinstance(decision, Expand):
-            return Step(proposals=(_send(tree, decision),), rollouts=tuple(rollouts))
-        rollouts.append(decision)
-    return Step(proposals=_evaluations(tree), rollouts=tuple(rollouts))
-
-
-def _unsettled(tree: Tree) -> list[Node]:
-    return [n for n in tree.nodes.values() if n.status in (Status.PROPOSED, Status.GENERATED)]
-
-
-def _evaluations(tree: Tree) -> tuple[Proposal, ...]:
-    """Siblings are scored together, so they wait until each of them has a text or is out."""
-    unsettled = _unsettled(tree)
-    if any(node.status is Status.PROPOSED for node in unsettled):
-        return ()
-    ready = [node for node in unsettled if node.key not in tree.in_flight]
-    if not ready:
-        return ()
-    tree.in_flight.update(node.key for node in ready)
-    return (Evaluate(parent=ready[0].parent, nodes=tuple(node.key for node in ready)),)
-
-
-def _send(tree: Tree, expand: Expand) -> Expand:
-    for child in expand.children:
-        tree.add(child)
-        tree.in_flight.add(child.key)
-    return expand
 
 
 def _decide(tree: Tree, options: IdeaMcts) -> Expand | Rollout:
@@ -126,8 +104,7 @@ def _expand(tree: Tree, leaf: Node, options: IdeaMcts) -> Expand:
     else:
         chances = (draw(tree.seed, leaf.key, "expand", start, i) for i in range(options.children))
         operators = [options.operators[int(chance * len(options.operators))] for chance in chances]
-    children = tuple(_child(tree, leaf, operator, start + i, Origin.EXPANSION) for i, operator in enumerate(operators))
-    return Expand(parent=leaf.key, children=children)
+    return propose(tree, leaf, operators, iteration=len(tree.rollouts))
 
 
 def _simulation_step(tree: Tree, head: Node, tried: list[Node], options: IdeaMcts) -> Expand:
@@ -136,17 +113,4 @@ def _simulation_step(tree: Tree, head: Node, tried: list[Node], options: IdeaMct
     fresh = [operator for operator in options.operators if operator not in used] or list(options.operators)
     ordinal = len(tree.children.get(head.key, ()))
     operator = sample(fresh, 1, tree.seed, head.key, "simulation", ordinal)[0]
-    return Expand(parent=head.key, children=(_child(tree, head, operator, ordinal, Origin.SIMULATION),))
-
-
-def _child(tree: Tree, parent: Node, operator: str, ordinal: int, origin: Origin) -> Node:
-    return Node(
-        key=child_key(parent.key, operator, ordinal),
-        parent=parent.key,
-        ordinal=ordinal,
-        depth=parent.depth + 1,
-        operator=operator,
-        origin=origin,
-        iteration=len(tree.rollouts),
-        status=Status.PROPOSED,
-    )
+    return propose(tree, head, [operator], iteration=len(tree.rollouts), origin=Origin.SIMULATION)

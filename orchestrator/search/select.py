@@ -17,9 +17,9 @@ class Uct:
     normalise: bool
 
 
-def visits(node: Node, uct: Uct) -> int:
+def visits(tree: Tree, node: Node, uct: Uct) -> int:
     """N: the rollouts through a node, plus one for its own evaluation where that counts as a visit."""
-    return node.visits + (uct.count_own_score and node.reward is not None)
+    return tree.tally(node.key).visits + (uct.count_own_score and node.reward is not None)
 
 
 def value(tree: Tree, node: Node, uct: Uct) -> float:
@@ -28,8 +28,8 @@ def value(tree: Tree, node: Node, uct: Uct) -> float:
     if uct.backup == "max":
         through = [r.reward for r in tree.rollouts if r.reward is not None and _passes(tree, r.leaf, node.key)]
         return max([*through, *([] if own is None else [own])], default=0.0)
-    count = visits(node, uct)
-    return (node.value_sum + (own or 0.0)) / count if count else 0.0
+    count = visits(tree, node, uct)
+    return (tree.tally(node.key).value_sum + (own or 0.0)) / count if count else 0.0
 
 
 def _passes(tree: Tree, leaf: str, key: str) -> bool:
@@ -38,10 +38,10 @@ def _passes(tree: Tree, leaf: str, key: str) -> bool:
 
 def uct_score(tree: Tree, node: Node, uct: Uct) -> float:
     """The upper confidence bound of a child; infinite while it has no visit."""
-    count = visits(node, uct)
+    count = visits(tree, node, uct)
     if count == 0:
         return math.inf
-    parent = visits(tree.node(node.parent or tree.root), uct)
+    parent = visits(tree, tree.node(node.parent or tree.root), uct)
     ratio = math.log(max(parent, 1)) / count
     bonus = math.sqrt(ratio) if uct.square_root else ratio
     return _scaled(tree, value(tree, node, uct), uct) + uct.exploration * bonus

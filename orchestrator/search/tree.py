@@ -6,13 +6,21 @@ Life of a node::
 
     proposed -> generated -> scored | unscored
              -> rejected (a guard refused the text) | failed (there is no text)
+
+The children of one expansion are a *litter*. They are judged together, once each has a text or is out.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, Protocol
 
-from orchestrator.search.ids import root_key
+from orchestrator.search.ids import child_key, root_key
+
+# A rubric judge sees so many siblings at once.
+TOGETHER = 6
+NO_LIMIT = 1 << 30
 
 
 class Status(StrEnum):
@@ -34,7 +42,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One instruction. `visits` and `value_sum` count the rollouts through it; its own `reward` is not among them."""
+    """One instruction. `reward` is its own score; what was backed up through it is in its `Tally`."""
 
     key: str
     parent: str | None
@@ -45,8 +53,31 @@ class Node:
     iteration: int
     status: Status
     reward: float | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more will be told of it."""
+        return self.status not in (Status.PROPOSED, Status.GENERATED)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What is known of the subtree of a node: the rollouts through it, and how many evolutions below it are under way.
+
+    `pending` counts nodes below this one that were issued and are not committed (WU-UCT's unobserved visits).
+    """
+
     visits: int = 0
     value_sum: float = 0.0
+    squares: float = 0.0
+    best: float = -math.inf
+    pending: int = 0
+
+    def add(self, reward: float) -> None:
+        self.visits += 1
+        self.value_sum += reward
+        self.squares += reward * reward
+        self.best = max(self.best, reward)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +115,18 @@ class Step:
 
     proposals: tuple[Proposal, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
+
+
+class Policy(Protocol):
+    """A way to grow trees."""
+
+    def ask(self, tree: "Tree", most: int = NO_LIMIT) -> Step:
+        """Everything that can be decided now, at most so many evolutions. An empty step: wait, or it is spent."""
+        ...
+
+    def is_spent(self, tree: "Tree") -> bool:
+        """Nothing more will be asked of this tree."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,19 +170,40 @@ _AFTER: dict[type, tuple[Status, Status]] = {
 }
 
 
+Litter = tuple[str, int, Origin]
+
+
 @dataclass(slots=True, kw_only=True)
 class Tree:
-    """The search tree of one seed. `in_flight` holds the keys whose proposal has gone out and not come back."""
+    """The search tree of one seed.
+
+    `open` holds the nodes that are not settled, `in_flight` those of them whose proposal has gone out and not come
+    back; `ripe`, by parent, the generated ones that wait for a judge; `arrived` the settled ones that are not yet
+    committed, as they came. `issued` and `committed` are the evolved nodes in these orders: whatever a policy wants to
+    know of a tree is a fold over the two (`orchestrator.search.memo`).
+    """
 
     seed: int
     root: str
-    nodes: dict[str, Node]
+    nodes: dict[str, Node] = field(default_factory=dict)
     children: dict[str, list[str]] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
     rollouts: list[Rollout] = field(default_factory=list)
+    open: set[str] = field(default_factory=set)
     in_flight: set[str] = field(default_factory=set)
+    ripe: dict[str | None, list[str]] = field(default_factory=dict)
+    arrived: list[str] = field(default_factory=list)
+    issued: list[str] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
+    memos: dict[Hashable, Any] = field(default_factory=dict)
+    _unborn: dict[Litter, set[str]] = field(default_factory=dict)
+    _born: dict[Litter, list[str]] = field(default_factory=dict)
 
     def node(self, key: str) -> Node:
         return self.nodes[key]
+
+    def tally(self, key: str) -> Tally:
+        return self.tallies[key]
 
     def children_of(self, key: str) -> list[Node]:
         """All children ever proposed, in order of their ordinal."""
@@ -156,16 +220,78 @@ class Tree:
             at = node.parent
 
     def add(self, node: Node) -> None:
+        """Takes in a node as it is: a proposal that goes out, or a row that was stored."""
         self.nodes[node.key] = node
+        self.tallies[node.key] = Tally()
+        if not node.is_settled:
+            self.open.add(node.key)
         if node.parent is not None:
             self.children.setdefault(node.parent, []).append(node.key)
+            self.issued.append(node.key)
+            self._count_pending(node, 1)
+        self._place(node)
+
+    def settle(self, node: Node) -> None:
+        """Replaces a node that was heard of, and puts it where its next step is looked for."""
+        self.nodes[node.key] = node
+        if node.is_settled:
+            self.open.discard(node.key)
+        self._place(node)
+
+    def commit(self, key: str) -> None:
+        """From now on selection knows what came of this node."""
+        self.committed.append(key)
+        self._count_pending(self.nodes[key], -1)
+
+    def forget(self, node: Node) -> None:
+        """Takes a proposed node out as if it had never been."""
+        del self.nodes[node.key], self.tallies[node.key]
+        self.open.discard(node.key)
+        self.children[node.parent or self.root].remove(node.key)
+        self.issued.remove(node.key)
+        self._count_pending(node, -1)
+        self._unborn.get(_litter(node), set()).discard(node.key)
+        self._ripen(_litter(node))
+        self.memos.clear()
+
+    def _count_pending(self, node: Node, by: int) -> None:
+        at = node.parent
+        while at is not None:
+            self.tallies[at].pending += by
+            at = self.nodes[at].parent
+
+    def _place(self, node: Node) -> None:
+        if node.parent is None:
+            if node.status is Status.GENERATED and node.key not in self.in_flight:
+                self.ripe[None] = [node.key]
+            return
+        litter = _litter(node)
+        if node.status is Status.PROPOSED:
+            self._unborn.setdefault(litter, set()).add(node.key)
+            return
+        self._unborn.get(litter, set()).discard(node.key)
+        if node.is_settled:
+            self.arrived.append(node.key)
+        elif node.key not in self.in_flight:
+            self._born.setdefault(litter, []).append(node.key)
+        self._ripen(litter)
+
+    def _ripen(self, litter: Litter) -> None:
+        """Siblings are judged together, so they wait until each of them has a text or is out."""
+        if not self._unborn.get(litter):
+            self._unborn.pop(litter, None)
+            if born := self._born.pop(litter, None):
+                self.ripe.setdefault(litter[0], []).extend(born)
+
+
+def _litter(node: Node) -> Litter:
+    return (node.parent or "", node.iteration, node.origin)
 
 
 def plant(*, seed: int, ordinal: int) -> Tree:
     """A tree of one node: the seed instruction, which has its text and waits for its scores."""
-    key = root_key(seed, ordinal)
     root = Node(
-        key=key,
+        key=root_key(seed, ordinal),
         parent=None,
         ordinal=0,
         depth=0,
@@ -174,7 +300,45 @@ def plant(*, seed: int, ordinal: int) -> Tree:
         iteration=0,
         status=Status.GENERATED,
     )
-    return Tree(seed=seed, root=key, nodes={key: root})
+    tree = Tree(seed=seed, root=root.key)
+    tree.add(root)
+    return tree
+
+
+def propose(
+    tree: Tree, parent: Node, operators: Sequence[str], *, iteration: int, origin: Origin = Origin.EXPANSION
+) -> Expand:
+    """A litter of this parent, one child an operator, sent out."""
+    start = len(tree.children.get(parent.key, ()))
+    children = tuple(
+        Node(
+            key=child_key(parent.key, operator, start + i),
+            parent=parent.key,
+            ordinal=start + i,
+            depth=parent.depth + 1,
+            operator=operator,
+            origin=origin,
+            iteration=iteration,
+            status=Status.PROPOSED,
+        )
+        for i, operator in enumerate(operators)
+    )
+    for child in children:
+        tree.in_flight.add(child.key)
+        tree.add(child)
+    return Expand(parent=parent.key, children=children)
+
+
+def evaluations(tree: Tree, together: int = TOGETHER) -> tuple[Evaluate, ...]:
+    """The litters whose texts are all there, sent out to be judged, at most so many in one go."""
+    found: list[Evaluate] = []
+    for parent, keys in tree.ripe.items():
+        ordered = sorted(keys, key=lambda key: tree.nodes[key].ordinal)
+        tree.in_flight.update(ordered)
+        starts = range(0, len(ordered), together)
+        found += [Evaluate(parent=parent, nodes=tuple(ordered[i : i + together])) for i in starts]
+    tree.ripe.clear()
+    return tuple(found)
 
 
 def tell(tree: Tree, outcome: Outcome) -> bool:
@@ -188,24 +352,26 @@ def tell(tree: Tree, outcome: Outcome) -> bool:
     if node.status is not before:
         return False
     reward = outcome.reward if isinstance(outcome, Scored) else None
-    tree.nodes[node.key] = replace(node, status=after, reward=reward)
     tree.in_flight.discard(node.key)
+    tree.settle(replace(node, status=after, reward=reward))
     return True
 
 
 def release(tree: Tree, key: str) -> None:
     """Takes back a proposal that will not be carried out: a proposed node vanishes, a generated one waits again."""
     node = tree.nodes[key]
+    if key not in tree.in_flight:
+        return
     tree.in_flight.discard(key)
-    if node.status is Status.PROPOSED and node.parent is not None:
-        del tree.nodes[key]
-        tree.children[node.parent].remove(key)
+    if node.status is Status.PROPOSED:
+        tree.forget(node)
+    else:
+        tree.ripe.setdefault(node.parent, []).append(key)
 
 
 def back_up(tree: Tree, leaf: str, *, terminal: bool) -> Rollout:
     """Adds the leaf's reward to every node on the path from it to the root, and keeps the rollout."""
-    reward = tree.node(leaf).reward
-    rollout = Rollout(ordinal=len(tree.rollouts), leaf=leaf, reward=reward, terminal=terminal)
+    rollout = Rollout(ordinal=len(tree.rollouts), leaf=leaf, reward=tree.node(leaf).reward, terminal=terminal)
     tree.rollouts.append(rollout)
     credit(tree, rollout)
     return rollout
@@ -215,8 +381,8 @@ def credit(tree: Tree, rollout: Rollout) -> None:
     """Adds one rollout to the statistics."""
     if rollout.reward is None:
         return
-    for node in list(tree.path(rollout.leaf)):
-        tree.nodes[node.key] = replace(node, visits=node.visits + 1, value_sum=node.value_sum + rollout.reward)
+    for node in tree.path(rollout.leaf):
+        tree.tallies[node.key].add(rollout.reward)
 
 
 def is_unjudged(tree: Tree, node: Node) -> bool:

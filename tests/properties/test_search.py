@@ -19,12 +19,10 @@ from orchestrator.search import (
     Status,
     Tree,
     Unscored,
-    ask,
     plant,
     replay,
     tell,
 )
-from orchestrator.search.idea_mcts import is_spent
 
 POLICIES = st.builds(
     lambda **changes: SearchSettings.model_validate(changes).policy(),
@@ -66,10 +64,10 @@ def grow(
 ) -> Tree:
     """Answers proposals in any order of arrival, perhaps twice, for at most `steps` rounds."""
     for _ in range(steps):
-        step = ask(tree, policy)
+        step = policy.ask(tree)
         news = [outcome for proposal in step.proposals for outcome in answers(tree, proposal, world)]
         if not news:
-            assert is_spent(tree, policy)
+            assert policy.is_spent(tree)
             break
         order.shuffle(news)
         for outcome in news + (news if doubled else []):
@@ -101,7 +99,7 @@ def test_cut_anywhere_read_back_and_grown_on_it_is_the_uncut_tree(policy: IdeaMc
 def test_statistics_limits_and_flight_hold_at_every_step(policy: IdeaMcts, world: int) -> None:
     tree = plant(seed=1, ordinal=0)
     while True:
-        step = ask(tree, policy)
+        step = policy.ask(tree)
         check(tree, policy)
         if not step.proposals:
             break
@@ -115,8 +113,8 @@ def test_statistics_limits_and_flight_hold_at_every_step(policy: IdeaMcts, world
 
 def check(tree: Tree, policy: IdeaMcts) -> None:
     recount = replay(seed=tree.seed, nodes=tree.nodes.values(), rollouts=tree.rollouts, in_flight=tree.in_flight)
-    assert {key: (n.visits, n.value_sum) for key, n in recount.nodes.items()} == {
-        key: (n.visits, n.value_sum) for key, n in tree.nodes.items()
+    assert {key: (t.visits, t.value_sum) for key, t in recount.tallies.items()} == {
+        key: (t.visits, t.value_sum) for key, t in tree.tallies.items()
     }
     for node in tree.nodes.values():
         assert node.depth <= policy.max_depth + 1
@@ -133,7 +131,7 @@ def test_a_normalised_search_does_not_care_about_the_scale_of_rewards(world: int
     plain = grow(plant(seed=1, ordinal=0), policy, world, Random(0))
 
     tree = plant(seed=1, ordinal=0)
-    while step := ask(tree, policy).proposals:
+    while step := policy.ask(tree).proposals:
         for outcome in (o for proposal in step for o in answers(tree, proposal, world)):
             if isinstance(outcome, Scored):
                 outcome = replace(outcome, reward=outcome.reward * scale + shift)
@@ -149,7 +147,7 @@ def test_two_trees_grown_side_by_side_are_the_two_grown_apart(policy: IdeaMcts, 
     while moving:
         moving = False
         for tree in together:
-            for proposal in ask(tree, policy).proposals:
+            for proposal in policy.ask(tree).proposals:
                 moving = True
                 for outcome in answers(tree, proposal, world):
                     tell(tree, outcome)

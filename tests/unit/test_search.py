@@ -19,7 +19,6 @@ from orchestrator.search import (
     Status,
     Tree,
     Unscored,
-    ask,
     best,
     candidates,
     plant,
@@ -27,7 +26,6 @@ from orchestrator.search import (
     replay,
     tell,
 )
-from orchestrator.search.idea_mcts import is_spent
 from orchestrator.search.ids import draw, sample
 from orchestrator.search.select import select_leaf, uct_score, value
 
@@ -41,9 +39,9 @@ def policy(**changes: object) -> IdeaMcts:
 def grow(tree: Tree, options: IdeaMcts, score: Score, *, reject: Callable[[Node], bool] = lambda node: False) -> None:
     """Carries out whatever is proposed until the tree is spent."""
     for _ in range(1000):
-        step = ask(tree, options)
+        step = options.ask(tree)
         if not step.proposals:
-            assert is_spent(tree, options)
+            assert options.is_spent(tree)
             return
         for proposal in step.proposals:
             if isinstance(proposal, Expand):
@@ -61,16 +59,16 @@ def by_depth(node: Node) -> float:
 
 def test_the_seed_is_scored_before_anything_is_evolved():
     tree = plant(seed=1, ordinal=0)
-    (proposal,) = ask(tree, policy()).proposals
+    (proposal,) = policy().ask(tree).proposals
     assert proposal == Evaluate(parent=None, nodes=(tree.root,))
-    assert ask(tree, policy()).proposals == ()
+    assert policy().ask(tree).proposals == ()
 
 
 def test_an_expansion_is_five_children_by_five_different_operators():
     tree = plant(seed=1, ordinal=0)
-    ask(tree, policy())
+    policy().ask(tree)
     tell(tree, Scored(key=tree.root, reward=4.0))
-    (expand,) = ask(tree, policy()).proposals
+    (expand,) = policy().ask(tree).proposals
     assert isinstance(expand, Expand)
     assert expand.parent == tree.root
     assert len({child.operator for child in expand.children}) == 5
@@ -79,17 +77,17 @@ def test_an_expansion_is_five_children_by_five_different_operators():
 
 def test_siblings_are_scored_together_and_only_once_all_have_a_text_or_are_out():
     tree = plant(seed=1, ordinal=0)
-    ask(tree, policy())
+    policy().ask(tree)
     tell(tree, Scored(key=tree.root, reward=4.0))
-    (expand,) = ask(tree, policy()).proposals
+    (expand,) = policy().ask(tree).proposals
     assert isinstance(expand, Expand)
     keys = [child.key for child in expand.children]
     for key in keys[:3]:
         tell(tree, Grown(key=key))
     tell(tree, Rejected(key=keys[3]))
-    assert ask(tree, policy()).proposals == ()
+    assert policy().ask(tree).proposals == ()
     tell(tree, Failed(key=keys[4]))
-    assert ask(tree, policy()).proposals == (Evaluate(parent=tree.root, nodes=tuple(keys[:3])),)
+    assert policy().ask(tree).proposals == (Evaluate(parent=tree.root, nodes=tuple(keys[:3])),)
 
 
 def test_a_tree_makes_three_rollouts_and_simulates_past_the_depth_limit():
@@ -136,29 +134,29 @@ def test_a_tree_whose_children_are_all_rejected_still_ends():
 def test_visits_and_values_are_the_rollouts_summed_up():
     tree = plant(seed=1, ordinal=0)
     grow(tree, policy(stop_reward=100), by_depth)
-    root = tree.node(tree.root)
+    root = tree.tally(tree.root)
     assert (root.visits, root.value_sum) == (3, sum(rollout.reward or 0 for rollout in tree.rollouts))
 
 
 def test_an_unscored_seed_is_evolved_but_counts_for_nothing():
     tree = plant(seed=1, ordinal=0)
-    ask(tree, policy())
+    policy().ask(tree)
     tell(tree, Unscored(key=tree.root))
     grow(tree, policy(), by_depth)
     assert tree.node(tree.root).reward is None
-    assert tree.node(tree.root).visits == 3
+    assert tree.tally(tree.root).visits == 3
 
 
 def test_selection_follows_value_and_breaks_ties_by_key():
     tree = plant(seed=1, ordinal=0)
     uct = policy().uct
-    ask(tree, policy())
+    policy().ask(tree)
     tell(tree, Scored(key=tree.root, reward=4.0))
-    (expand,) = ask(tree, policy()).proposals
+    (expand,) = policy().ask(tree).proposals
     assert isinstance(expand, Expand)
     for child in expand.children:
         tell(tree, Grown(key=child.key))
-    ask(tree, policy())
+    policy().ask(tree)
     for child in expand.children:
         tell(tree, Scored(key=child.key, reward=7.0))
     assert select_leaf(tree, uct).key == min(child.key for child in expand.children)
@@ -169,7 +167,7 @@ def test_uct_is_the_papers_formula_with_the_square_root_as_an_option():
     grow(tree, policy(stop_reward=100), by_depth)
     child = tree.scored_children(tree.root)[0]
     for root_term, uct in ((True, policy().uct), (False, policy(square_root=False).uct)):
-        ratio = math.log(tree.node(tree.root).visits + 1) / (child.visits + 1)
+        ratio = math.log(tree.tally(tree.root).visits + 1) / (tree.tally(child.key).visits + 1)
         expected = value(tree, child, uct) + (math.sqrt(ratio) if root_term else ratio)
         assert uct_score(tree, child, uct) == pytest.approx(expected)
 
@@ -197,7 +195,7 @@ def test_max_backup_and_normalisation_are_options_that_still_select():
 
 def test_telling_twice_changes_nothing():
     tree = plant(seed=1, ordinal=0)
-    ask(tree, policy())
+    policy().ask(tree)
     assert tell(tree, Scored(key=tree.root, reward=4.0))
     assert not tell(tree, Scored(key=tree.root, reward=5.0))
     assert tree.node(tree.root).reward == 4.0
@@ -207,14 +205,14 @@ def test_telling_twice_changes_nothing():
 
 def test_a_released_proposal_is_proposed_again_just_the_same():
     tree = plant(seed=1, ordinal=0)
-    ask(tree, policy())
+    policy().ask(tree)
     tell(tree, Scored(key=tree.root, reward=4.0))
-    (first,) = ask(tree, policy()).proposals
+    (first,) = policy().ask(tree).proposals
     assert isinstance(first, Expand)
     for child in first.children:
         release(tree, child.key)
     assert len(tree.nodes) == 1
-    assert ask(tree, policy()).proposals == (first,)
+    assert policy().ask(tree).proposals == (first,)
 
 
 def test_the_same_seed_and_answers_give_the_same_tree_and_another_seed_another():
