@@ -129,6 +129,17 @@ LAWS: dict[str, str] = {
                OR abs(n.reward - (n.quality + n.diversity + n.complexity)) > 1e-9
                OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (n.calls) AND c.role = 'judge'))
     """,
+    "a second judgement is of a scored node, by a judge's call, or says why there is none": """
+        SELECT 'judgement ' || j.sample || ' of node ' || j.node_key || ' by ' || j.judge
+        FROM judgements j JOIN trees t ON t.id = j.tree_id
+          JOIN nodes n ON n.tree_id = j.tree_id AND n.key = j.node_key
+        WHERE t.run_id = :run
+          AND (n.reward IS NULL OR (j.reward IS NOT NULL
+               AND (j.quality IS NULL OR j.diversity IS NULL OR j.complexity IS NULL
+                    OR abs(j.reward - (j.quality + j.diversity + j.complexity)) > 1e-9
+                    OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (j.calls)
+                                   AND c.role IN ('judge', 'examiner')))))
+    """,
     "every accepted example has its node, its scores, and the calls that made it": """
         SELECT 'example ' || e.id FROM examples e LEFT JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
         WHERE e.run_id = :run AND e.status = 'accepted'

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
 
 from db.records import NodeRow, RolloutRow
-from db.schema import nodes, rollouts
+from db.schema import nodes, rollouts, trees
 
 
 def add(connection: Connection, rows: Sequence[NodeRow]) -> None:
@@ -42,6 +42,9 @@ _SETTLE = (
         reward=bindparam("reward"),
         tags=bindparam("tags"),
         reason=bindparam("reason"),
+        pool_version=func.coalesce(bindparam("pool_version", type_=nodes.c.pool_version.type), nodes.c.pool_version),
+        judgements=bindparam("judgements"),
+        spread=bindparam("spread"),
         calls=nodes.c.calls.concat(bindparam("calls", type_=nodes.c.calls.type)),
         settled_at=func.now(),
     )
@@ -65,6 +68,9 @@ def settle(connection: Connection, rows: Sequence[NodeRow]) -> None:
                     "reward": row.reward,
                     "tags": list(row.tags),
                     "reason": row.reason,
+                    "pool_version": row.pool_version,
+                    "judgements": row.judgements,
+                    "spread": row.spread,
                     "calls": list(row.calls),
                 }
                 for row in rows
@@ -128,6 +134,9 @@ def node_row(row: Row[tuple[object, ...]]) -> NodeRow:
         value_sum=row.value_sum,
         reason=row.reason,
         calls=tuple(row.calls),
+        pool_version=row.pool_version,
+        judgements=row.judgements,
+        spread=row.spread,
     )
 
 
@@ -149,6 +158,13 @@ def texts(connection: Connection, tree_id: int, keys: Sequence[str]) -> Mapping[
     """The texts of these nodes, those without one left out."""
     query = select(nodes.c.key, nodes.c.text).where(nodes.c.tree_id == tree_id, nodes.c.key.in_(keys))
     return {row.key: row.text for row in connection.execute(query) if row.text is not None}
+
+
+def reward(connection: Connection, tree_id: int, key: str) -> float | None:
+    """A node's own score, if it has one."""
+    query = select(nodes.c.reward).where(nodes.c.tree_id == tree_id, nodes.c.key == key)
+    found: float | None = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 _LINEAGE = text(
@@ -189,3 +205,18 @@ _ON_PATHS = text(
 def count_on_paths(connection: Connection, run_id: int) -> int:
     """Evolved, scored nodes on paths from root to a rolled-out leaf, over all grown trees."""
     return int(connection.execute(_ON_PATHS, {"run": run_id}).scalar_one())
+
+
+def of_pool(connection: Connection, run_id: int) -> list[NodeRow]:
+    """The nodes that the run's diversity gate let pass, in that order."""
+    query = select(nodes).join(trees, trees.c.id == nodes.c.tree_id)
+    query = query.where(trees.c.run_id == run_id, nodes.c.pool_version.is_not(None))
+    return [node_row(row) for row in connection.execute(query.order_by(nodes.c.pool_version))]
+
+
+def roots_of(connection: Connection, tree_ids: Sequence[int]) -> dict[int, str]:
+    """The keys of these trees' roots that have a score."""
+    query = select(nodes.c.tree_id, nodes.c.key).where(
+        nodes.c.tree_id.in_(tree_ids), nodes.c.parent_key.is_(None), nodes.c.reward.is_not(None)
+    )
+    return {row.tree_id: row.key for row in connection.execute(query)}

@@ -94,6 +94,25 @@ class NodeRow:
     value_sum: float = 0.0
     reason: str | None = None
     calls: tuple[str, ...] = ()
+    pool_version: int | None = None
+    judgements: int = 1
+    spread: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgementRow:
+    """What a judge said of a node beside the node's own score. Without a reward it has a reason."""
+
+    tree_id: int
+    node_key: str
+    judge: str
+    sample: int
+    quality: float | None
+    diversity: float | None
+    complexity: float | None
+    reward: float | None
+    reason: str | None
+    calls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ runs = Table(
     CheckConstraint("cap_tokens IS NULL OR reserved_tokens + spent_tokens <= cap_tokens", name="cap_tokens"),
     CheckConstraint("cap_nusd IS NULL OR reserved_nusd + spent_nusd <= cap_nusd", name="cap_nusd"),
     CheckConstraint("status IN ('running', 'paused', 'done', 'stopped', 'cancelled', 'failed')", name="status"),
-    CheckConstraint("phase IN ('growing', 'responding', 'ended')", name="phase"),
+    CheckConstraint("phase IN ('growing', 'judging', 'responding', 'ended')", name="phase"),
 )
 
 trees = Table(
@@ -120,6 +120,11 @@ nodes = Table(
     Column("value_sum", Double, nullable=False, server_default=text("0")),
     Column("reason", Text),
     Column("calls", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # How many texts the run's diversity gate knew when it let this one pass, itself included.
+    Column("pool_version", BigInteger),
+    # Of how many judgements the scores are means, and their standard deviation if there were several.
+    Column("judgements", Integer, nullable=False, server_default=text("1")),
+    Column("spread", Double),
     _time("created_at", now=True),
     _time("settled_at"),
     PrimaryKeyConstraint("tree_id", "key"),
@@ -144,6 +149,27 @@ rollouts = Table(
     _time("created_at", now=True),
     PrimaryKeyConstraint("tree_id", "ordinal"),
     ForeignKeyConstraint(["tree_id", "leaf_key"], ["nodes.tree_id", "nodes.key"]),
+)
+
+# What judges said of a node beside its own score: once more before the harvest, or a judge that no search sees.
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("tree_id", BigInteger, nullable=False),
+    Column("node_key", Text, nullable=False),
+    Column("judge", Text, nullable=False),
+    Column("sample", Integer, nullable=False),
+    Column("quality", Double),
+    Column("diversity", Double),
+    Column("complexity", Double),
+    Column("reward", Double),
+    Column("reason", Text),
+    Column("calls", ARRAY(Text), nullable=False),
+    _time("created_at", now=True),
+    PrimaryKeyConstraint("tree_id", "node_key", "judge", "sample"),
+    ForeignKeyConstraint(["tree_id", "node_key"], ["nodes.tree_id", "nodes.key"], ondelete="CASCADE"),
+    CheckConstraint("judge IN ('search', 'held_out')", name="judge"),
+    CheckConstraint("(reward IS NULL) = (reason IS NOT NULL)", name="reason_given"),
 )
 
 tasks = Table(

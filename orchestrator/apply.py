@@ -1,11 +1,12 @@
 """From a finished task to what it means: outcomes for the search core, and rows for the memory. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from db.records import NodeRow, TaskRow
+from db.records import JudgementRow, NodeRow, TaskRow
 from orchestrator.search import Failed, Grown, Outcome, Rejected, Scored, Unscored
+from orchestrator.tags import Vocabulary
 from workers.contracts import (
     EvaluatePayload,
     EvaluateResult,
@@ -36,6 +37,7 @@ class Applied:
 
     tree_id: int
     changes: tuple[Change, ...] = ()
+    judgements: tuple[JudgementRow, ...] = ()
     examples: tuple[dict[str, Any], ...] = field(default=())
     replayed: int = 0
 
@@ -50,8 +52,7 @@ def interpret(task: TaskRow) -> Applied:
         changes = [_evolved(payload.tree_id, child) for child in result.children]
         return Applied(tree_id=payload.tree_id, changes=tuple(changes), replayed=result.replayed)
     if isinstance(result, EvaluateResult):
-        changes = [_judged(payload.tree_id, node) for node in result.nodes]
-        return Applied(tree_id=payload.tree_id, changes=tuple(changes), replayed=result.replayed)
+        return replace(_evaluated(payload, result.nodes), replayed=result.replayed)
     return _responded(payload, result)
 
 
@@ -61,8 +62,7 @@ def _failed(payload: Payload, reason: Reason) -> Applied:
         lost = [Evolved(key=child.key, failed=reason) for child in payload.children]
         return Applied(tree_id=payload.tree_id, changes=tuple(_evolved(payload.tree_id, child) for child in lost))
     if isinstance(payload, EvaluatePayload):
-        unknown = [Judged(key=key, reason=reason) for key in payload.nodes]
-        return Applied(tree_id=payload.tree_id, changes=tuple(_judged(payload.tree_id, node) for node in unknown))
+        return _evaluated(payload, [Judged(key=key, reason=reason) for key in payload.nodes])
     return _responded(payload, RespondResult(failed=reason))
 
 
@@ -77,15 +77,52 @@ def _evolved(tree_id: int, child: Evolved) -> Change:
     return Change(outcome=outcome, row=_row(tree_id, child.key, status, child.calls, text=child.text, reason=reason))
 
 
+def _evaluated(payload: Payload, found: Sequence[Judged]) -> Applied:
+    """A node's own scores are told to the core; later ones, and the held-out judge's, are kept beside them."""
+    assert isinstance(payload, EvaluatePayload)
+    if payload.sample == 0 and payload.judge == "search":
+        return Applied(tree_id=payload.tree_id, changes=tuple(_judged(payload.tree_id, node) for node in found))
+    return Applied(tree_id=payload.tree_id, judgements=tuple(_judgement(payload, node) for node in found))
+
+
+def _judgement(payload: EvaluatePayload, node: Judged) -> JudgementRow:
+    _, dimensions = _scores(node)
+    present = [value for value in dimensions if value is not None]
+    complete = len(present) == len(dimensions)
+    return JudgementRow(
+        tree_id=payload.tree_id,
+        node_key=node.key,
+        judge=payload.judge,
+        sample=payload.sample,
+        quality=dimensions[0],
+        diversity=dimensions[1],
+        complexity=dimensions[2],
+        reward=sum(present) if complete else None,
+        reason=None if complete else node.reason or Reason.JUDGE_UNREADABLE,
+        calls=node.calls,
+    )
+
+
+def _scores(node: Judged) -> tuple[tuple[str, ...], tuple[float | None, float | None, float | None]]:
+    """Its different intents, and its scores: two spellings of one intent are one point of diversity.
+
+    The vocabulary is the node's own, so that a score does not depend on which node came first.
+    """
+    tags = Vocabulary().distinct(node.tags)
+    diversity = float(len(tags)) if tags and node.diversity is not None else node.diversity
+    return tags, (node.quality, diversity, node.complexity)
+
+
 def _judged(tree_id: int, node: Judged) -> Change:
-    dimensions = (node.quality, node.diversity, node.complexity)
+    tags, dimensions = _scores(node)
     present = [value for value in dimensions if value is not None]
     if len(present) < len(dimensions):
         reason = node.reason or Reason.JUDGE_UNREADABLE
-        row = _row(tree_id, node.key, "unscored", node.calls, reason=reason, scores=dimensions, tags=node.tags)
+        row = _row(tree_id, node.key, "unscored", node.calls, reason=reason, scores=dimensions, tags=tags)
         return Change(outcome=Unscored(key=node.key), row=row)
     reward = sum(present)
-    row = _row(tree_id, node.key, "scored", node.calls, scores=dimensions, tags=node.tags, reward=reward)
+    row = _row(tree_id, node.key, "scored", node.calls, scores=dimensions, tags=tags, reward=reward)
+    row = replace(row, judgements=node.judgements, spread=node.spread)
     return Change(outcome=Scored(key=node.key, reward=reward), row=row)
 
 

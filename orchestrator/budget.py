@@ -1,10 +1,10 @@
 """Budget arithmetic: what a task could cost at the worst, and whether a cap leaves room for it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from db.records import Caps, Run, Spend
-from workers.config import Role, WorkSettings
+from workers.config import Bench, Role, WorkSettings
 from workers.contracts import Kind, worst_calls
 
 # The longest prompt of each role so far, in tokens as the endpoint counted them.
@@ -16,7 +16,9 @@ _BYTES_A_TOKEN, _MARGIN = 5, 64
 _SLACK = 1.3
 
 
-def worst_case(settings: WorkSettings, kind: Kind, count: int, prompts: Prompts = NONE_YET) -> Spend:
+def worst_case(
+    settings: WorkSettings, kind: Kind, count: int, prompts: Prompts = NONE_YET, judge: Bench = "search"
+) -> Spend:
     """Every call that the task may make, each at its longest prompt and full answer. Unknown prices count as nothing.
 
     Prompts are as long as the role allows, until the run has seen how long they are. Attempts beyond this (after a
@@ -24,7 +26,7 @@ def worst_case(settings: WorkSettings, kind: Kind, count: int, prompts: Prompts 
     A cap on money with an unknown price is refused before a run starts, so nothing is ever guessed here.
     """
     total = Spend()
-    for role, calls in worst_calls(settings, kind, count).items():
+    for role, calls in worst_calls(settings, kind, count, judge).items():
         total += _one_call(settings, role, prompts).times(calls)
     return total
 
@@ -35,6 +37,29 @@ def _one_call(settings: WorkSettings, role: Role, prompts: Prompts) -> Spend:
     prompt = limits.max_prompt_tokens if seen is None else _BYTES_A_TOKEN * seen + _MARGIN
     price = settings.endpoint(role).nusd(prompt, limits.max_tokens)
     return Spend(calls=1, tokens=prompt + limits.max_tokens, nusd=price or 0)
+
+
+def calls_for(settings: WorkSettings, children: int = 1) -> int:
+    """The calls that a litter and its scores take where all goes well: none asked again, none repeated."""
+    judges = settings.judges.model_copy(update={"reasks": 0, "repeats": 0})
+    plain = settings.model_copy(update={"judges": judges})
+    calls = (worst_calls(plain, kind, children) for kind in (Kind.EXPAND, Kind.EVALUATE))
+    return sum(sum(of_roles.values()) for of_roles in calls)
+
+
+def share_in_evolutions(share: int, calls: Sequence[int], each: int, *, settled: bool) -> int:
+    """How many evolutions a tree may have had by now from its share of calls, at `each` calls for one.
+
+    `calls` are those that its evolutions took, in order of issue. Some cost less than was thought (refused ones,
+    litters judged together), so when all are settled the rest of the share makes another round, until it is too small.
+    """
+    allowed = 0
+    while allowed < len(calls) or (settled and allowed == len(calls)):
+        more = (share - sum(calls[:allowed])) // each
+        if more <= 0:
+            break
+        allowed += more
+    return allowed
 
 
 def least(settings: WorkSettings, children: int, *, responses: bool) -> Spend:

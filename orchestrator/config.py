@@ -4,105 +4,78 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 
 from db.errors import ConfigError
 from db.records import Json, Run
-from orchestrator.search import IdeaMcts
-from orchestrator.search.select import Uct
-from workers.config import Endpoint, Role, Settings, Style, WorkSettings
+from orchestrator.operators import check_use, default_operators, load_operators, names_fault
+from orchestrator.recipes import SEARCHES, SearchSettings
+from workers.config import Role, Settings, WorkSettings
 
-RECIPES = ("idea-mcts",)
-
-GENERAL_OPERATORS = (
-    "add-goal",
-    "add-constraint",
-    "add-requirements",
-    "problem-solving",
-    "deepen-reasoning",
-    "domain-knowledge",
-    "everyday-life",
-    "real-world",
-    "emotion",
-    "input-format",
-    "output-format",
-    "brand-new",
-)
+RECIPES = tuple(SEARCHES)
 # What an endpoint's entry in a configuration file says of where it is: stays on this machine.
 _ADDRESS = ("base_url", "api_key_env")
 
 
-class SearchSettings(Settings):
-    """Recipe `idea-mcts`. Defaults are the published constants or, where the paper is silent, our pick.
+class HarvestSettings(Settings):
+    """What becomes of grown trees.
 
-    `docs/recipes.md` gives the reason of each.
+    mode: `paths` is a random sample of all path nodes (the paper); `score` and `estimate` take the best nodes, by their
+        judged score or by an estimate that mistrusts lucky ones (policies.md, 2).
+    per_tree: at most so many of one tree.
+    again: how often the best are judged once more before they are chosen.
+    noise: standard deviation of a judgement, in points of reward; what the second judgements say, where there are any.
+    held_out: have the examples and the seeds scored by the judge that no search has seen.
     """
 
-    operators: tuple[str, ...] = GENERAL_OPERATORS
-    exploration: float = Field(default=1.0, ge=0, le=100)
-    square_root: bool = True
-    child_initialisation: Literal["own-score", "unvisited"] = "own-score"
-    backup: Literal["mean", "max"] = "mean"
-    normalise: bool = False
-    iterations: int = Field(default=3, ge=1, le=1000)
-    children: int = Field(default=5, ge=1, le=64)
-    max_depth: int = Field(default=4, ge=1, le=64)
-    stop_reward: float = Field(default=10.0, ge=0, le=1000)
-    distinct_operators: bool = True
-    simulate_child: Literal["best", "random"] = "best"
-    simulation_attempts: int = Field(default=2, ge=1, le=12)
-
-    @model_validator(mode="after")
-    def _operators_known(self) -> "SearchSettings":
-        for name in self.operators:
-            if name not in GENERAL_OPERATORS:
-                raise ValueError(f"unknown operator {name!r}; known: {', '.join(GENERAL_OPERATORS)}")
-        if not self.operators or len(set(self.operators)) != len(self.operators):
-            raise ValueError("needs at least one operator, none twice")
-        return self
-
-    def policy(self) -> IdeaMcts:
-        uct = Uct(
-            exploration=self.exploration,
-            square_root=self.square_root,
-            count_own_score=self.child_initialisation == "own-score",
-            backup=self.backup,
-            normalise=self.normalise,
-        )
-        return IdeaMcts(
-            operators=self.operators,
-            uct=uct,
-            iterations=self.iterations,
-            children=self.children,
-            max_depth=self.max_depth,
-            stop_reward=self.stop_reward,
-            distinct_operators=self.distinct_operators,
-            simulate_child=self.simulate_child,
-            simulation_attempts=self.simulation_attempts,
-        )
-
-
-class HarvestSettings(Settings):
-    """What becomes of grown trees: a random sample of all path nodes (the paper), or the best of each tree."""
-
-    mode: Literal["paths", "best-per-tree"] = "paths"
+    mode: Literal["paths", "score", "estimate"] = "paths"
+    per_tree: int | None = Field(default=None, ge=1, le=1_000_000)
     size: int = Field(default=1000, ge=1, le=10_000_000)
     duplicate: float = Field(default=0.9, gt=0, le=1)
+    again: int = Field(default=0, ge=0, le=5)
+    noise: float = Field(default=0.5, ge=0, le=18)
+    held_out: bool = False
     responses: bool = True
 
 
+class BestHarvest(HarvestSettings):
+    """The harvest of recipes that look for the best nodes of a tree."""
+
+    mode: Literal["paths", "score", "estimate"] = "estimate"
+    per_tree: int | None = Field(default=10, ge=1, le=1_000_000)
+
+
+class DiversitySettings(Settings):
+    """The gate that a text passes before it may grow: not too near to any other of the run, its own line excepted.
+
+    `lexical` is ROUGE-L F1, `embedding` a cosine; at or above it a text is refused as a duplicate.
+    """
+
+    gate: bool = True
+    lexical: float | None = Field(default=0.9, gt=0, le=1)
+    embedding: float | None = Field(default=0.97, gt=0, le=1)
+
+
+class NoDiversity(DiversitySettings):
+    """The published method knows no such gate."""
+
+    gate: bool = False
+
+
 class RunConfig(Settings):
-    """Everything that shapes the result of a run, and nothing secret."""
+    """Everything that shapes the result of a run, and nothing secret. `of_recipe` gives the one of a recipe."""
 
     recipe: str
     seed: int = Field(default=0, ge=0, lt=2**63)
     work: WorkSettings
-    search: SearchSettings = SearchSettings()
+    search: SearchSettings
     harvest: HarvestSettings = HarvestSettings()
+    diversity: DiversitySettings = DiversitySettings()
     trees_at_once: int = Field(default=8, ge=1, le=100_000)
 
     @model_validator(mode="after")
@@ -112,19 +85,43 @@ class RunConfig(Settings):
             if name not in self.work.endpoints:
                 known = ", ".join(sorted(self.work.endpoints))
                 raise ValueError(f"role {role.value} names endpoint {name!r}; configured: {known}")
-        self._judges_fit(self.work.endpoint(Role.JUDGE))
+        self.work.check_judges()
         return self
 
-    def _judges_fit(self, endpoint: Endpoint) -> None:
-        chosen = (self.work.judges.quality, self.work.judges.complexity)
-        if "rubric" in chosen and endpoint.style is not Style.CHAT:
-            raise ValueError("the rubric judge needs a chat endpoint; use judges 'expected' with style 'completion'")
-        if "expected" in chosen and endpoint.style is not Style.COMPLETION:
-            raise ValueError("the expected-score judge needs an endpoint of style 'completion'")
+    @model_validator(mode="after")
+    def _operators_are_known(self) -> "RunConfig":
+        if fault := names_fault(self.search.operators, self.work.operators):
+            raise ValueError(fault)
+        return self
 
     def digest(self) -> str:
         """A short hash of all of it."""
         return _digest(self.model_dump(mode="json"))
+
+
+# How a recipe's options differ from those of most, here and in the groups of the hands.
+_LAYERS: Mapping[str, Mapping[str, Any]] = {"evol-instruct": {"guards": {"eliminate": True}}}
+_OTHERWISE: Mapping[str, Mapping[str, Any]] = {
+    "idea-mcts": {"harvest": HarvestSettings(), "diversity": NoDiversity()},
+    "evol-instruct": {"harvest": HarvestSettings(), "diversity": NoDiversity()},
+}
+
+
+@cache
+def of_recipe(recipe: str) -> type[RunConfig]:
+    """The configuration of a recipe, with its own options and defaults.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if recipe not in SEARCHES:
+        near = get_close_matches(recipe, RECIPES, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"unknown recipe {recipe!r}: {hint}known: {', '.join(RECIPES)}")
+    search = SEARCHES[recipe]
+    own: dict[str, Any] = {"search": search(), "harvest": BestHarvest(), "diversity": DiversitySettings()}
+    fields: dict[str, Any] = {name: (type(v), v) for name, v in {**own, **_OTHERWISE.get(recipe, {})}.items()}
+    return create_model(f"RunConfig[{recipe}]", __base__=RunConfig, **fields)
 
 
 def frozen_config(run: Run) -> RunConfig:
@@ -136,7 +133,7 @@ def frozen_config(run: Run) -> RunConfig:
     if _digest(run.config) != run.config_hash:
         raise ConfigError("its configuration in the database is not the one it was begun with: somebody changed it")
     try:
-        return RunConfig.model_validate(run.config)
+        return of_recipe(run.recipe).model_validate(run.config)
     except ValidationError as error:
         raise ConfigError(f"its configuration is of another version ({explain(error)}): use that one") from None
 
@@ -159,6 +156,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from None
+    if isinstance(data.get("operators_file"), str):
+        data["operators_file"] = str(path.parent / data["operators_file"])
     endpoints = data.get("endpoints", {})
     if not isinstance(endpoints, dict):
         raise ConfigError(f"{path}: endpoints must be tables, as in [endpoints.default]")
@@ -217,35 +216,44 @@ def build(recipe: str, layers: Sequence[Mapping[str, Any]], options: Sequence[st
     Raises:
         ConfigError: an unknown recipe or option, or a value out of its range: name, value, what is allowed.
     """
-    if recipe not in RECIPES:
-        near = get_close_matches(recipe, RECIPES, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"unknown recipe {recipe!r}: {hint}known: {', '.join(RECIPES)}")
+    model = of_recipe(recipe)
     flat: dict[str, Any] = {}
-    for layer in [*layers, *(_nested(*parse_set(option)) for option in options)]:
+    for layer in [_LAYERS.get(recipe, {}), *layers, *(_nested(*parse_set(option)) for option in options)]:
         _merge(flat, layer)
+    file = flat.pop("operators_file", None)
     work = {name: flat.pop(name) for name in _WORK if name in flat}
+    own = load_operators(Path(file)) if isinstance(file, str) else {}
+    if own:
+        work["operators"] = {name: operator.model_dump(mode="json") for name, operator in own.items()}
+        flat.setdefault("search", {}).setdefault("operators", default_operators(default_of(model), own))
     try:
-        return RunConfig.model_validate({"recipe": recipe, **flat, "work": work})
+        config = model.model_validate({"recipe": recipe, **flat, "work": work})
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(explain(error, model)) from None
+    check_use(Path(str(file)), own, config.search.operators, config.work.endpoint(Role.EVOLVER).style)
+    return config
 
 
-def explain(error: ValidationError) -> str:
+def default_of(model: type[RunConfig]) -> tuple[str, ...]:
+    """The operators of a recipe, where nobody names any."""
+    search: SearchSettings = model.model_fields["search"].default
+    return search.operators
+
+
+def explain(error: ValidationError, model: type[RunConfig] = RunConfig) -> str:
     """The first fault of a configuration as one line."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"] if part != "work") or "configuration"
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), _known(first["loc"]), 1)
+        near = get_close_matches(str(first["loc"][-1]), _known(first["loc"], model), 1)
         return f"unknown option {place!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if first["type"] == "value_error":
         return f"{place}: {first['ctx']['error']}" if first["loc"] and place != "work" else str(first["ctx"]["error"])
     return f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def _known(location: Sequence[int | str]) -> list[str]:
+def _known(location: Sequence[int | str], model: Any) -> list[str]:
     """The options that the group at this place does have."""
-    model: Any = RunConfig
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None

@@ -1,19 +1,30 @@
 """The trees in hand: core trees beside their rows, and the translation between the two."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db.records import NodeRow, RolloutRow, TreeRow
 from orchestrator.search import Node, Origin, Rollout, Status, Tree, plant, replay
 from orchestrator.seeds import Seed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Growing:
-    """A tree in hand and the row it belongs to."""
+    """A tree in hand, the row it belongs to, and by node the calls that it took, replayed ones included.
+
+    `budget` is how many evolutions the tree's share of calls has allowed so far.
+    """
 
     row: TreeRow
     tree: Tree
+    calls: Counter[str] = field(default_factory=Counter)
+    budget: int = 0
+
+    def count(self, rows: Iterable[NodeRow]) -> None:
+        """Counts the calls behind what became of nodes."""
+        for row in rows:
+            self.calls[row.key] += len(row.calls)
 
 
 def planted(row: TreeRow, run_seed: int) -> tuple[Growing, NodeRow]:
@@ -30,24 +41,27 @@ def restored(
     run_seed: int,
 ) -> list[Growing]:
     """Trees as they stood: from their rows, and the keys that outstanding tasks are about."""
-    nodes_of: dict[int, list[Node]] = {row.id: [] for row in rows}
+    node_rows_of: dict[int, list[NodeRow]] = {row.id: [] for row in rows}
     rollouts_of: dict[int, list[Rollout]] = {row.id: [] for row in rows}
     for node in nodes:
-        nodes_of[node.tree_id].append(core_node(node))
+        node_rows_of[node.tree_id].append(node)
     for rollout in rollouts:
         rollouts_of[rollout.tree_id].append(core_rollout(rollout))
-    return [
+    grown = [
         Growing(
             row=row,
             tree=replay(
                 seed=run_seed,
-                nodes=nodes_of[row.id],
+                nodes=map(core_node, node_rows_of[row.id]),
                 rollouts=rollouts_of[row.id],
                 in_flight=in_flight.get(row.id, ()),
             ),
         )
         for row in rows
     ]
+    for growing in grown:
+        growing.count(node_rows_of[growing.row.id])
+    return grown
 
 
 def node_row(tree_id: int, tree: Tree, node: Node, *, text: str | None = None) -> NodeRow:

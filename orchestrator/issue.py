@@ -1,11 +1,12 @@
 """From proposals to tasks: payload, idempotency key, and the worst case that is reserved. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from db.records import Caps, NewTask, Spend, TaskRow
 from orchestrator.budget import NONE_YET, Prompts, fits, worst_case
 from orchestrator.search import Expand, Proposal
-from workers.config import WorkSettings
+from workers.config import Bench, WorkSettings
 from workers.contracts import (
     Child,
     EvaluatePayload,
@@ -34,6 +35,23 @@ def task_for(tree_id: int, proposal: Proposal, settings: WorkSettings, prompts: 
 def response_task(tree_id: int, node: str, settings: WorkSettings, prompts: Prompts = NONE_YET) -> NewTask:
     reserved = worst_case(settings, Kind.RESPOND, 1, prompts)
     return _task(RespondPayload(tree_id=tree_id, node=node), node, reserved, settings)
+
+
+def judging_task(
+    tree_id: int,
+    parent: str | None,
+    keys: Sequence[str],
+    settings: WorkSettings,
+    prompts: Prompts = NONE_YET,
+    *,
+    sample: int = 0,
+    judge: Bench = "search",
+) -> NewTask:
+    """The task that has scored siblings scored once more, or by the judge that no search has seen."""
+    payload = EvaluatePayload(tree_id=tree_id, parent=parent, nodes=tuple(keys), sample=sample, judge=judge)
+    reserved = worst_case(settings, Kind.EVALUATE, len(keys), prompts, judge)
+    task = _task(payload, keys[0], reserved, settings)
+    return replace(task, key=f"{task.key}:{judge}:{sample}")
 
 
 def _task(payload: Payload, node: str, reserved: Spend, settings: WorkSettings) -> NewTask:

@@ -58,6 +58,8 @@ def local_settings() -> dict[str, Any]:
             "quality": "expected",
             "complexity": "expected",
             "scale": {"quality": (-11.9, 4.85), "complexity": (-15.5, 6.05)},
+            "later_scale": {"quality": ((-8.72, 3.80), (-8.07, 3.65))},
+            "held_out_scale": {"quality": (-8.87, 4.04), "complexity": (-11.96, 4.53)},
         },
         "guards": {"topic": 0.30, "brand_new_topic": 0.10},
         "embedder": "wordllama",

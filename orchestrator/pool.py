@@ -12,12 +12,14 @@ from workers.contracts import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A path node of a grown tree."""
+    """A path node of a grown tree. `worth` is its score, or an estimate of it."""
 
     tree_id: int
     tree: int
     key: str
+    parent: str | None
     text: str
+    worth: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +28,22 @@ class Verdict:
     rejected: Reason | None
 
 
-def choose(
-    candidates: Iterable[Candidate], *, seeds: Sequence[str], size: int, seed: int, duplicate: float
-) -> list[Verdict]:
-    """Goes through the candidates in random order until `size` are accepted, refusing near-copies.
+def ranked(candidates: Iterable[Candidate], mode: str, seed: int) -> list[Candidate]:
+    """The order in which candidates are taken: at random (mode `paths`), or the best first."""
+    if mode == "paths":
+        return sorted(candidates, key=lambda c: (draw(seed, "harvest", c.tree, c.key), c.key))
+    return sorted(candidates, key=lambda c: (-c.worth, c.tree, c.key))
+
+
+def choose(candidates: Iterable[Candidate], *, seeds: Sequence[str], size: int, duplicate: float) -> list[Verdict]:
+    """Goes through the candidates until `size` are accepted, refusing near-copies.
 
     A near-copy is a text whose letters are alike to an accepted one, or to a seed, by at least `duplicate` (0..1).
     """
-    order = sorted(candidates, key=lambda c: (draw(seed, "harvest", c.tree, c.key), c.key))
     taken = [default_process(text) for text in seeds]
     verdicts: list[Verdict] = []
     accepted = 0
-    for candidate in order:
+    for candidate in candidates:
         if accepted >= size:
             break
         text = default_process(candidate.text)

@@ -4,10 +4,21 @@ An endpoint has two halves. Its *address* (where it is, which key opens it) come
 each machine and is never stored. Its *traits* (model, style, prices, limits) are part of the run.
 """
 
+import re
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from workers.operators.custom import BUILT_IN_OPERATORS as BUILT_IN_OPERATORS
+from workers.operators.custom import CONTAMINATION as CONTAMINATION
+from workers.operators.custom import EVOL_OPERATORS as EVOL_OPERATORS
+from workers.operators.custom import GENERAL_OPERATORS as GENERAL_OPERATORS
+from workers.operators.custom import MINED_PREFIX as MINED_PREFIX
+from workers.operators.custom import MOST_OPERATORS as MOST_OPERATORS
+from workers.operators.custom import CustomOperator as CustomOperator
+from workers.operators.custom import Origin as Origin
 
 NUSD_PER_USD = 1_000_000_000
 # Stands for the only model that an endpoint offers, until somebody has asked it which one that is.
@@ -28,11 +39,14 @@ class Settings(BaseModel):
 
 
 class Role(StrEnum):
-    """What a model is used for."""
+    """What a model is used for. Scorers are judges of one dimension, at an endpoint of their own where one is named."""
 
     EVOLVER = "evolver"
     JUDGE = "judge"
     RESPONDER = "responder"
+    EXAMINER = "examiner"
+    QUALITY_SCORER = "quality_scorer"
+    COMPLEXITY_SCORER = "complexity_scorer"
 
 
 class Style(StrEnum):
@@ -96,11 +110,103 @@ class ResponderSettings(RoleSettings):
 
 
 class Roles(Settings):
-    """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5)."""
+    """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5).
+
+    The examiner is the held-out judge, which no search sees. What is not set for it is as for the judge.
+    """
 
     evolver: RoleSettings = RoleSettings()
     judge: JudgeSettings = JudgeSettings()
     responder: ResponderSettings = ResponderSettings()
+    examiner: JudgeSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _examined_as_judged(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("examiner"), dict):
+            return given
+        judge = given.get("judge", {})
+        below = judge.model_dump() if isinstance(judge, JudgeSettings) else judge
+        return {**given, "examiner": {**below, **given["examiner"]}} if isinstance(below, dict) else given
+
+
+Dimension = Literal["quality", "complexity"]
+# The judge that steers the search, or the one that it never sees.
+Bench = Literal["search", "held_out"]
+GRADES = range(1, 7)
+INSTRUCTION = "{instruction}"
+_PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
+# "from 1 to 10", "a score between 0 and 5", "scale: 1-10".
+_RANGE = re.compile(
+    r"\b(?:scales?|from|between|scor(?:es?|ing)|grades?|rat(?:e|ed|ing)|marks?)\b[^.\n\d]{0,40}?"
+    r"(\d+)\s*(?:-|–|to|and|\.\.)\s*(\d+)",
+    re.IGNORECASE,
+)
+
+
+class Scorer(Settings):
+    """A model that was trained to score one dimension, such as DEITA's, or another prompt for scoring by probabilities.
+
+    In `prompt`, `{instruction}` is replaced by the text. The score is the mean of `grades` under the probabilities of
+    `tokens` as the next token; without grades each token is the number it reads. `endpoint` is the judge's by default.
+    """
+
+    endpoint: str | None = None
+    prompt: str | None = Field(default=None, min_length=1, max_length=100_000)
+    tokens: tuple[str, ...] = tuple(map(str, GRADES))
+    grades: tuple[float, ...] = ()
+    logprobs: int = Field(default=20, ge=1, le=1000)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What each token stands for, on the scale 1 to 6."""
+        return dict(zip(self.tokens, self.grades or map(float, self.tokens), strict=True))
+
+    @model_validator(mode="after")
+    def _tokens_are_a_scale(self) -> "Scorer":
+        if len(self.tokens) < 2 or len(set(self.tokens)) < len(self.tokens):
+            raise ValueError("tokens must be two or more, none twice")
+        if any(not token or token != token.strip() for token in self.tokens):
+            raise ValueError("tokens are given without spaces round them, and none is empty")
+        numbers = all(token.isascii() and token.isdecimal() for token in self.tokens)
+        if not self.grades and not numbers:
+            raise ValueError(f"tokens {_listed(self.tokens)} are no numbers: say in grades what each stands for")
+        if self.grades and len(self.grades) != len(self.tokens):
+            raise ValueError(f"{len(self.tokens)} tokens have {len(self.grades)} grades: give one grade for each token")
+        values = self.values.values()
+        if not all(GRADES[0] <= value <= GRADES[-1] for value in values) or len(set(values)) < len(values):
+            raise ValueError("scores are from 1 to 6: say in grades what each token stands for there, each another")
+        return self
+
+    @model_validator(mode="after")
+    def _prompt_asks_for_them(self) -> "Scorer":
+        if self.prompt is None:
+            if self.tokens != tuple(map(str, GRADES)):
+                raise ValueError(
+                    f"our own prompt asks for 1 to 6, not for {_listed(self.tokens)}: give a prompt as well"
+                )
+            return self
+        if self.prompt.count(INSTRUCTION) != 1:
+            raise ValueError(f"the prompt must hold {INSTRUCTION} once")
+        if others := [name for name in _PLACEHOLDER.findall(self.prompt) if name != INSTRUCTION]:
+            raise ValueError(f"the prompt holds {others[0]}, and only {INSTRUCTION} is replaced")
+        ranges = {(int(low), int(high)) for low, high in _RANGE.findall(self.prompt)}
+        numbers = [int(token) for token in self.tokens if token.isascii() and token.isdecimal()]
+        if ranges and numbers and (min(numbers), max(numbers)) not in ranges:
+            low, high = sorted(ranges)[0]
+            raise ValueError(
+                f"the prompt asks for {low} to {high}, the tokens are {_listed(self.tokens)}: make them one scale"
+            )
+        return self
+
+
+def _listed(tokens: Iterable[str]) -> str:
+    return ", ".join(tokens)
+
+
+def _rises(name: str, line: tuple[float, float]) -> None:
+    if line[1] <= 0:
+        raise ValueError(f"the slope for {name} must be above 0, or the order of scores turns round")
 
 
 class Judges(Settings):
@@ -110,17 +216,50 @@ class Judges(Settings):
     complexity: Literal["rubric", "expected"] = "rubric"
     diversity: Literal["tags"] = "tags"
     max_tags: int = Field(default=6, ge=1, le=50)
+    # Of a dimension of kind `expected`: another prompt, other tokens, an endpoint of its own.
+    scorers: dict[Dimension, Scorer] = {}
+    # What to do where an endpoint gives no log-probabilities: stop, or take the rubric if the judge can chat.
+    without_logprobs: Literal["stop", "fallback"] = "stop"
     # Per dimension (intercept, slope) that puts an expected score on the scale of the grades 1 to 6; order stays.
-    scale: dict[Literal["quality", "complexity"], tuple[float, float]] = {}
+    scale: dict[Dimension, tuple[float, float]] = {}
+    held_out_scale: dict[Dimension, tuple[float, float]] = {}
+    # The same for the second judgement, the third ...; a later one has the last of them, or that of the first.
+    later_scale: dict[Dimension, tuple[tuple[float, float], ...]] = {}
     reasks: int = Field(default=1, ge=0, le=3)
+    # So often siblings are scored again, in another order, while the best two of them, or one and the parent, are
+    # closer than `undecided` points of the summed score.
+    repeats: int = Field(default=0, ge=0, le=3)
+    undecided: float = Field(default=0.5, gt=0, le=18)
 
-    @field_validator("scale")
+    @field_validator("scale", "held_out_scale")
     @classmethod
     def _rising(cls, scale: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        for name, (_, slope) in scale.items():
-            if slope <= 0:
-                raise ValueError(f"the slope for {name} must be above 0, or the order of scores turns round")
+        for name, line in scale.items():
+            _rises(name, line)
         return scale
+
+    @field_validator("later_scale")
+    @classmethod
+    def _rising_later(cls, scale: dict[str, tuple[tuple[float, float], ...]]) -> Any:
+        for name, lines in scale.items():
+            for line in lines:
+                _rises(name, line)
+        return scale
+
+    @model_validator(mode="after")
+    def _scorers_are_used(self) -> "Judges":
+        for name in self.scorers:
+            if self.kind(name) != "expected":
+                raise ValueError(f"scorers.{name} is only for judges.{name} = 'expected', which is 'rubric'")
+        return self
+
+    def kind(self, dimension: Dimension) -> str:
+        return self.quality if dimension == "quality" else self.complexity
+
+
+DIMENSIONS: tuple[Dimension, ...] = ("quality", "complexity")
+_SCORERS: dict[Dimension, Role] = {"quality": Role.QUALITY_SCORER, "complexity": Role.COMPLEXITY_SCORER}
+_SCORED: dict[Role, Dimension] = {role: dimension for dimension, role in _SCORERS.items()}
 
 
 class Guards(Settings):
@@ -140,6 +279,8 @@ class Guards(Settings):
     min_words: int = Field(default=4, ge=1, le=1000)
     max_words: int = Field(default=200, ge=1, le=10_000)
     max_characters: int = Field(default=8000, ge=20, le=100_000)
+    # The four elimination rules of Evol-Instruct (docs/operators.md), besides the guards above.
+    eliminate: bool = False
 
 
 class WorkSettings(Settings):
@@ -150,10 +291,52 @@ class WorkSettings(Settings):
     judges: Judges = Judges()
     guards: Guards = Guards()
     embedder: Literal["wordllama", "lexical"] = "lexical"
+    # What `operators_file` held when the run began; workers never see the file.
+    operators: dict[str, CustomOperator] = {}
+
+    @field_validator("operators")
+    @classmethod
+    def _operators_are_their_own(cls, found: dict[str, CustomOperator]) -> dict[str, CustomOperator]:
+        for name, operator in found.items():
+            if name != operator.name:
+                raise ValueError(f"operator {operator.name!r} is filed under {name!r}")
+            if name in BUILT_IN_OPERATORS:
+                raise ValueError(f"operator {name!r} is built in: choose another name")
+        if len(found) > MOST_OPERATORS:
+            raise ValueError(f"{len(found)} operators; at most {MOST_OPERATORS} are allowed")
+        return found
 
     def role(self, role: Role) -> RoleSettings:
+        """How a role is asked: the examiner and the scorers as the judge, where nothing else is said."""
+        if role is Role.EXAMINER:
+            return self.roles.examiner or self.roles.judge
+        if role in _SCORED:
+            scorer = self.judges.scorers.get(_SCORED[role])
+            own = scorer.endpoint if scorer else None
+            return self.roles.judge if own is None else self.roles.judge.model_copy(update={"endpoint": own})
         settings: RoleSettings = getattr(self.roles, role.value)
         return settings
+
+    def scores(self, dimension: Dimension) -> Role:
+        """Which role gives the expected score of a dimension."""
+        scorer = self.judges.scorers.get(dimension)
+        return _SCORERS[dimension] if scorer and scorer.endpoint else Role.JUDGE
+
+    def repeats(self, dimension: Dimension) -> int:
+        """How often it may be scored again: not where the very same question would be asked.
+
+        Only the built-in few-shot prompt and the rubric have an order to change.
+        """
+        few_shot = self.endpoint(self.scores(dimension)).style is Style.COMPLETION
+        scorer = self.judges.scorers.get(dimension)
+        again = self.judges.kind(dimension) == "rubric" or (few_shot and (scorer is None or scorer.prompt is None))
+        return self.judges.repeats if again else 0
+
+    def check_judges(self) -> None:
+        """Raises ValueError where a judge cannot be asked at its endpoint."""
+        rubrics = [name for name in DIMENSIONS if self.judges.kind(name) == "rubric"]
+        if rubrics and self.endpoint(Role.JUDGE).style is not Style.CHAT:
+            raise ValueError("the rubric judge needs a chat endpoint; use judges 'expected' with style 'completion'")
 
     def endpoint(self, role: Role) -> Endpoint:
         return self.endpoints[self.role(role).endpoint]

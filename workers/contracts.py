@@ -4,13 +4,14 @@ A task's payload names nodes by key, never carries text: texts are read from the
 same row. Both are validated where they are read, because a row may have been written by another version.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from workers.config import Role, Style, WorkSettings
+from workers.config import DIMENSIONS, Bench, Role, Style, WorkSettings
 
 # So often a task is begun before it counts as failed. A worker that is killed, and an answer that was lost and may be
 # charged, spend an attempt; 200 kills in eleven minutes took five from one task of fifteen hundred (`make chaos`).
@@ -43,12 +44,20 @@ class Reason(StrEnum):
     REPETITIVE = "repetitive"
     DUPLICATE = "duplicate"
     JUDGE_UNREADABLE = "judge_unreadable"
+    NO_LOGPROBS = "no_logprobs"
+    NO_SCORE_TOKEN = "no_score_token"
+    OFF_SCALE = "off_scale"
     CONTENT_FILTER = "content_filter"
     CALL_FAILED = "call_failed"
     TASK_FAILED = "task_failed"
     NOT_SAMPLED = "not_sampled"
     BUDGET = "budget"
     ECHO = "echo"
+    # The four rules of Evol-Instruct, each by its own name.
+    EQUAL = "equal"
+    SORRY = "sorry"
+    STOP_WORDS = "stop_words"
+    TEMPLATE_WORDS = "template_words"
 
 
 class _Contract(BaseModel):
@@ -72,12 +81,18 @@ class ExpandPayload(_Contract):
 
 
 class EvaluatePayload(_Contract):
-    """Score siblings together, with their parent as anchor (none for the root)."""
+    """Score siblings together, with their parent as anchor (none for the root).
+
+    `sample` is the ordinal of the first judgement: one made later starts at a higher one, or it would be the same. An
+    odd ordinal shows the siblings in the order of the even one before it, reversed.
+    """
 
     kind: Literal[Kind.EVALUATE] = Kind.EVALUATE
     tree_id: int
     parent: str | None
     nodes: tuple[str, ...]
+    sample: int = Field(default=0, ge=0)
+    judge: Bench = "search"
 
 
 class RespondPayload(_Contract):
@@ -102,7 +117,11 @@ class Evolved(_Contract):
 
 
 class Judged(_Contract):
-    """One node's scores. A dimension is absent when its judge could not say, never a guess."""
+    """One node's scores. A dimension is absent when its judge could not say, never a guess.
+
+    They are means over `judgements` (none where a dimension is absent); `spread` is the standard deviation of the sum
+    of the repeated dimensions over them, absent for one.
+    """
 
     key: str
     quality: float | None = None
@@ -111,6 +130,8 @@ class Judged(_Contract):
     tags: tuple[str, ...] = ()
     reason: str | None = None
     calls: tuple[str, ...] = ()
+    judgements: int = 1
+    spread: float | None = None
 
 
 class ExpandResult(_Contract):
@@ -141,21 +162,36 @@ payload_of: TypeAdapter[Payload] = TypeAdapter(Payload)
 result_of: TypeAdapter[Result] = TypeAdapter(Result)
 
 
-def worst_calls(settings: WorkSettings, kind: Kind, count: int) -> Mapping[Role, int]:
-    """The most paid calls a task of this kind over `count` nodes can make: every re-ask used."""
+def worst_calls(settings: WorkSettings, kind: Kind, count: int, judge: Bench = "search") -> Mapping[Role, int]:
+    """The most paid calls a task of this kind over `count` nodes can make: every re-ask and every repeat used."""
     if kind is Kind.EXPAND:
-        return {Role.EVOLVER: count}
+        return {Role.EVOLVER: count, **({Role.JUDGE: count} if asks_whether_equal(settings) else {})}
     if kind is Kind.RESPOND:
         return {Role.RESPONDER: count}
-    return {Role.JUDGE: _judge_calls(settings, count)}
+    return _judge_calls(settings, count) if judge == "search" else _examiner_calls(settings, count)
 
 
-def _judge_calls(settings: WorkSettings, count: int) -> int:
+def asks_whether_equal(settings: WorkSettings) -> bool:
+    """Whether each evolved text costs a judge's call more. A base model cannot say, so it is not asked."""
+    return settings.guards.eliminate and settings.endpoint(Role.JUDGE).style is Style.CHAT
+
+
+def _judge_calls(settings: WorkSettings, count: int) -> Mapping[Role, int]:
     """A rubric call and a chat tag call serve all siblings together; expected scores and few-shot tags do not."""
     judges = settings.judges
     together = 1 + judges.reasks
-    scorers = (judges.quality, judges.complexity)
-    rubric = together if "rubric" in scorers else 0
-    expected = scorers.count("expected") * count
-    tags = together if settings.endpoint(Role.JUDGE).style is Style.CHAT else count
-    return rubric + expected + tags
+    calls: Counter[Role] = Counter()
+    if "rubric" in (judges.quality, judges.complexity):
+        calls[Role.JUDGE] += together * (1 + judges.repeats)
+    for dimension in DIMENSIONS:
+        if judges.kind(dimension) == "expected":
+            calls[settings.scores(dimension)] += count * (1 + settings.repeats(dimension))
+    calls[Role.JUDGE] += together if settings.endpoint(Role.JUDGE).style is Style.CHAT else count
+    return calls
+
+
+def _examiner_calls(settings: WorkSettings, count: int) -> Mapping[Role, int]:
+    """The held-out judge scores both dimensions with a rubric, or each by itself where it cannot chat; and tags."""
+    if settings.endpoint(Role.EXAMINER).style is Style.CHAT:
+        return {Role.EXAMINER: 2 * (1 + settings.judges.reasks)}
+    return {Role.EXAMINER: (len(DIMENSIONS) + 1) * count}

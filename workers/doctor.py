@@ -1,15 +1,27 @@
 """Looking at the model endpoints of a run before anything is spent on it, and at the settings of workers."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from db.errors import ConfigError
 from db.guard import Finding
-from workers.config import ANY_MODEL, Endpoint, Role, WorkSettings
+from workers.asking import Answer
+from workers.config import ANY_MODEL, Bench, Endpoint, Role, WorkSettings
+from workers.judges.start import fit_judges
 from workers.llm.address import Address, address_of, addresses
+from workers.llm.call import call_for
+from workers.llm.client import OpenAIClient
+from workers.llm.gateway import Gateway
+from workers.llm.ledger import MemoryLedger
 from workers.llm.probe import list_models, probe
+from workers.prompting import Prompt
 
 _LISTED = 5
+Say = Callable[[str], None]
+
+
+def _nobody(line: str) -> None:
+    """Whom nothing needs to be said."""
 
 
 def check_worker_settings() -> Finding:
@@ -19,16 +31,36 @@ def check_worker_settings() -> Finding:
     return app.check_settings()
 
 
-def check_endpoints(work: WorkSettings, environment: Mapping[str, str]) -> WorkSettings:
-    """Asks every endpoint that a role names whether it is there, takes our key and has the model; spends nothing.
+def check_endpoints(
+    work: WorkSettings, environment: Mapping[str, str], *, bench: Bench = "search", say: Say = _nobody
+) -> WorkSettings:
+    """Asks every endpoint that a role names whether it is there, takes our key and has the model.
 
-    Returns the settings with each model named.
+    Nothing is spent, but for one token a dimension that is scored by log-probabilities: nothing else shows whether they
+    are given. Returns the settings with each model named, and with a rubric for each dimension without them if that is
+    configured; `say` is told.
 
     Raises:
         ServiceError: an endpoint cannot be reached, refuses the key, or does not have the model.
-        ConfigError: no model is named where several are offered.
+        ConfigError: no model is named where several are offered, or a judge cannot score here.
     """
-    return asyncio.run(_check(work, addresses(environment)))
+    return asyncio.run(_check_all(work, addresses(environment), bench, say))
+
+
+async def _check_all(work: WorkSettings, book: Mapping[str, Address], bench: Bench, say: Say) -> WorkSettings:
+    checked = await _check(work, book)
+    gateway = Gateway(OpenAIClient(book), MemoryLedger())
+
+    async def ask(role: Role, prompt: Prompt, *, sample: int = 0) -> Answer:
+        return await gateway.call(call_for(checked, role, prompt, sample=sample))
+
+    try:
+        fitting, fallen = await fit_judges(checked, ask, bench)
+    finally:
+        await gateway.close()
+    for line in fallen:
+        say(line)
+    return fitting
 
 
 async def _check(work: WorkSettings, book: Mapping[str, Address]) -> WorkSettings:

@@ -5,6 +5,7 @@ a call is repeated. What was shown is returned with the prompt: a small model li
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -14,7 +15,9 @@ from typing import Any
 from jinja2 import FunctionLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from workers.config import Style
+from db.errors import ConfigError
+from workers.config import Style, WorkSettings
+from workers.operators.custom import CustomOperator, Origin, method_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,8 @@ class Prompt:
 class Operator:
     """One way to evolve an instruction (the paper's action): see papers.md, 1.3.
 
-    `method` is its line in the chat prompt. A base model gets `heading` and, to set it going, one of the `leads`.
+    `method` is its line in the chat prompt. A base model gets `heading`, some of the `demonstrations` (each with what
+    was given, `before`, and what was made of it, `after`) and, to set it going, one of the `leads`.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Operator:
     method: str
     heading: str
     leads: tuple[str, ...]
+    origin: Origin
+    demonstrations: tuple[Mapping[str, str], ...]
 
 
 def _read(path: str) -> str:
@@ -65,11 +71,40 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 @cache
 def operators() -> dict[str, Operator]:
-    """The twelve general operators by name."""
-    return {
-        item["name"]: Operator(**{**item, "leads": tuple(item["leads"])})
-        for item in json.loads(_read("operators.json"))
-    }
+    """The built-in operators by name: twelve general ones, and those that Evol-Instruct has besides."""
+    return {item["name"]: _built_in(item) for item in json.loads(_read("operators.json"))}
+
+
+def _built_in(item: dict[str, Any]) -> Operator:
+    shown = tuple(demonstrations("evolve")[item["name"]])
+    known = {**item, "leads": tuple(item["leads"]), "origin": Origin(item["origin"]), "demonstrations": shown}
+    return Operator(**known)
+
+
+def operator_of(name: str, settings: WorkSettings) -> Operator:
+    """The operator that a run calls by this name: its own, or a built-in one.
+
+    Raises:
+        ConfigError: neither the run nor this version of the program has it.
+    """
+    if own := settings.operators.get(name):
+        return _custom(own)
+    found = operators().get(name)
+    if found is None:
+        raise ConfigError(f"operator {name!r} is neither built in nor part of the run: it was begun by another version")
+    return found
+
+
+def _custom(own: CustomOperator) -> Operator:
+    return Operator(
+        name=own.name,
+        intent=own.intent,
+        method=method_line(own.method),
+        heading=own.heading,
+        leads=own.leads,
+        origin=own.origin,
+        demonstrations=tuple({"before": shown.before, "after": shown.after} for shown in own.demonstrations),
+    )
 
 
 @cache

@@ -147,8 +147,11 @@ def expand_texts(connection: Connection, payload: Payload) -> ExpandTexts:
 def evaluate_texts(connection: Connection, payload: EvaluatePayload) -> EvaluateTexts:
     wanted = [*payload.nodes, *([payload.parent] if payload.parent else [])]
     found = nodes.texts(connection, payload.tree_id, wanted)
+    parent = payload.parent
     return EvaluateTexts(
-        nodes={key: found[key] for key in payload.nodes}, parent=found.get(payload.parent) if payload.parent else None
+        nodes={key: found[key] for key in payload.nodes},
+        parent=found.get(parent) if parent else None,
+        parent_reward=nodes.reward(connection, payload.tree_id, parent) if parent else None,
     )
 
 

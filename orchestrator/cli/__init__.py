@@ -7,7 +7,7 @@ import typer
 
 from db.engine import AWAY, cause_of
 from db.errors import UserError
-from orchestrator.cli import look, parts, run
+from orchestrator.cli import compare, look, operators, parts, run
 from orchestrator.cli.exits import INTERRUPTED, USAGE
 
 app = typer.Typer(
@@ -18,8 +18,10 @@ app = typer.Typer(
     add_completion=False,
 )
 run.add_to(app)
+compare.add_to(app)
 look.add_to(app)
 parts.add_to(app)
+operators.add_to(app)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+from pathlib import Path
 from threading import Event
 from typing import Annotated
 
@@ -126,11 +127,17 @@ def calibrate(
     config_file: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output")] = False,
     options: Annotated[list[str] | None, typer.Option("--set", help="One option, as for run")] = None,
+    held_out: Annotated[bool, typer.Option("--held-out", help="The held-out judge, which no search sees")] = False,
+    repeats: Annotated[int, typer.Option("--repeats", min=0, max=3, help="Judge again so often, for the noise")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Write all figures and scores to this JSON file")] = None,
+    against: Annotated[Path | None, typer.Option("--against", help="Show the drift since this file of --out")] = None,
 ) -> None:
     """Measure how well the judge ranks instructions of known order, before anything is spent on a run."""
-    from orchestrator.cli.judge import calibrate_judge
+    from orchestrator.cli.judge import Wanted, calibrate_judge
 
-    calibrate_judge(config_file, options or [], as_json)
+    wanted = Wanted(as_json=as_json, held_out=held_out, repeats=repeats, out=out, against=against)
+    if not calibrate_judge(config_file, options or [], wanted):
+        raise typer.Exit(BROKEN)
 
 
 def doctor(config_file: ConfigFile = None) -> None:

@@ -4,7 +4,7 @@ Where a tree stands is read off its nodes and rollouts, so a tree that was loade
 stopped. One iteration is one rollout; trees run beside each other, the phases of one tree one after another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.search.ids import draw, sample
 from orchestrator.search.select import Uct, select_leaf
@@ -35,6 +35,10 @@ class IdeaMcts:
     distinct_operators: bool
     simulate_child: str
     simulation_attempts: int
+    evolutions: int = NO_LIMIT
+
+    def within(self, evolutions: int) -> "IdeaMcts":
+        return replace(self, evolutions=min(self.evolutions, evolutions))
 
     def ask(self, tree: Tree, most: int = NO_LIMIT) -> Step:
         """Everything that can be decided now. An empty step means: wait for outcomes, or the tree is spent.
@@ -50,8 +54,14 @@ class IdeaMcts:
         return Step(proposals=evaluations(tree), rollouts=tuple(rollouts))
 
     def is_spent(self, tree: Tree) -> bool:
-        """All iterations have been rolled out."""
-        return len(tree.rollouts) >= self.iterations
+        """All iterations have been rolled out, or there may be no more evolutions and the last one is rolled out."""
+        if len(tree.rollouts) >= self.iterations:
+            return True
+        return self.left(tree) <= 0 and not tree.open and not _of_iteration(tree, len(tree.rollouts))
+
+    def left(self, tree: Tree) -> int:
+        """How many more evolutions there may be."""
+        return self.evolutions - len(tree.issued)
 
 
 def is_terminal(node: Node, options: IdeaMcts) -> bool:
@@ -64,11 +74,15 @@ def is_terminal(node: Node, options: IdeaMcts) -> bool:
 def _decide(tree: Tree, options: IdeaMcts) -> Expand | Rollout:
     """The next move of the current iteration, once everything proposed so far has settled."""
     iteration = len(tree.rollouts)
-    mine = [n for n in tree.nodes.values() if n.iteration == iteration and n.origin is not Origin.SEED]
+    mine = _of_iteration(tree, iteration)
     if not mine:
         leaf = select_leaf(tree, options.uct)
         return back_up(tree, leaf.key, terminal=True) if is_terminal(leaf, options) else _expand(tree, leaf, options)
     return _simulate(tree, mine, options)
+
+
+def _of_iteration(tree: Tree, iteration: int) -> list[Node]:
+    return [n for n in tree.nodes.values() if n.iteration == iteration and n.origin is not Origin.SEED]
 
 
 def _simulate(tree: Tree, mine: list[Node], options: IdeaMcts) -> Expand | Rollout:
@@ -79,7 +93,7 @@ def _simulate(tree: Tree, mine: list[Node], options: IdeaMcts) -> Expand | Rollo
     if is_terminal(head, options):
         return back_up(tree, head.key, terminal=True)
     tried = [n for n in mine if n.origin is Origin.SIMULATION and n.parent == head.key]
-    if len(tried) >= options.simulation_attempts:
+    if len(tried) >= options.simulation_attempts or options.left(tree) <= 0:
         return back_up(tree, head.key, terminal=False)
     return _simulation_step(tree, head, tried, options)
 
@@ -98,11 +112,11 @@ def _head(tree: Tree, mine: list[Node], options: IdeaMcts) -> Node | None:
 
 
 def _expand(tree: Tree, leaf: Node, options: IdeaMcts) -> Expand:
-    start = len(tree.children.get(leaf.key, ()))
+    start, count = len(tree.children.get(leaf.key, ())), min(options.children, options.left(tree))
     if options.distinct_operators:
-        operators = sample(options.operators, options.children, tree.seed, leaf.key, "expand", start)
+        operators = sample(options.operators, count, tree.seed, leaf.key, "expand", start)
     else:
-        chances = (draw(tree.seed, leaf.key, "expand", start, i) for i in range(options.children))
+        chances = (draw(tree.seed, leaf.key, "expand", start, i) for i in range(count))
         operators = [options.operators[int(chance * len(options.operators))] for chance in chances]
     return propose(tree, leaf, operators, iteration=len(tree.rollouts))
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
-from orchestrator.search.tree import Node, Rollout, Tree, credit
+from orchestrator.search.tree import Node, Rollout, Status, Tree, credit
 
 
 def replay(*, seed: int, nodes: Iterable[Node], rollouts: Iterable[Rollout], in_flight: Iterable[str]) -> Tree:
@@ -23,6 +23,8 @@ def replay(*, seed: int, nodes: Iterable[Node], rollouts: Iterable[Rollout], in_
         if node.parent is not None and node.parent not in tree.nodes:
             raise ValueError(f"node {node.key} has no parent {node.parent}")
         tree.add(node)
+    for node in sorted(ordered, key=lambda node: node.status is not Status.PROPOSED):
+        tree.place(node)
     for rollout in sorted(rollouts, key=lambda rollout: rollout.ordinal):
         tree.rollouts.append(rollout)
         credit(tree, rollout)

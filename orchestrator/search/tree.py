@@ -120,6 +120,10 @@ class Step:
 class Policy(Protocol):
     """A way to grow trees."""
 
+    def within(self, evolutions: int) -> "Policy":
+        """The same, with no more evolutions of a tree than these."""
+        ...
+
     def ask(self, tree: "Tree", most: int = NO_LIMIT) -> Step:
         """Everything that can be decided now, at most so many evolutions. An empty step: wait, or it is spent."""
         ...
@@ -178,7 +182,7 @@ class Tree:
     """The search tree of one seed.
 
     `open` holds the nodes that are not settled, `in_flight` those of them whose proposal has gone out and not come
-    back; `ripe`, by parent, the generated ones that wait for a judge; `arrived` the settled ones that are not yet
+    back; `ripe`, by litter, the generated ones that wait for a judge; `arrived` the settled ones that are not yet
     committed, as they came. `issued` and `committed` are the evolved nodes in these orders: whatever a policy wants to
     know of a tree is a fold over the two (`orchestrator.search.memo`).
     """
@@ -191,7 +195,7 @@ class Tree:
     rollouts: list[Rollout] = field(default_factory=list)
     open: set[str] = field(default_factory=set)
     in_flight: set[str] = field(default_factory=set)
-    ripe: dict[str | None, list[str]] = field(default_factory=dict)
+    ripe: dict[Litter, list[str]] = field(default_factory=dict)
     arrived: list[str] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
     committed: list[str] = field(default_factory=list)
@@ -220,7 +224,7 @@ class Tree:
             at = node.parent
 
     def add(self, node: Node) -> None:
-        """Takes in a node as it is: a proposal that goes out, or a row that was stored."""
+        """Takes in a node as it is; of a litter that is stored, `place` each once all of it is there."""
         self.nodes[node.key] = node
         self.tallies[node.key] = Tally()
         if not node.is_settled:
@@ -229,14 +233,13 @@ class Tree:
             self.children.setdefault(node.parent, []).append(node.key)
             self.issued.append(node.key)
             self._count_pending(node, 1)
-        self._place(node)
 
     def settle(self, node: Node) -> None:
         """Replaces a node that was heard of, and puts it where its next step is looked for."""
         self.nodes[node.key] = node
         if node.is_settled:
             self.open.discard(node.key)
-        self._place(node)
+        self.place(node)
 
     def commit(self, key: str) -> None:
         """From now on selection knows what came of this node."""
@@ -250,8 +253,8 @@ class Tree:
         self.children[node.parent or self.root].remove(node.key)
         self.issued.remove(node.key)
         self._count_pending(node, -1)
-        self._unborn.get(_litter(node), set()).discard(node.key)
-        self._ripen(_litter(node))
+        self._unborn.get(litter_of(node), set()).discard(node.key)
+        self._ripen(litter_of(node))
         self.memos.clear()
 
     def _count_pending(self, node: Node, by: int) -> None:
@@ -260,12 +263,13 @@ class Tree:
             self.tallies[at].pending += by
             at = self.nodes[at].parent
 
-    def _place(self, node: Node) -> None:
+    def place(self, node: Node) -> None:
+        """Puts a node where its next step is looked for; of a litter, those without a text first."""
+        litter = litter_of(node)
         if node.parent is None:
             if node.status is Status.GENERATED and node.key not in self.in_flight:
-                self.ripe[None] = [node.key]
+                self.ripe[litter] = [node.key]
             return
-        litter = _litter(node)
         if node.status is Status.PROPOSED:
             self._unborn.setdefault(litter, set()).add(node.key)
             return
@@ -281,10 +285,10 @@ class Tree:
         if not self._unborn.get(litter):
             self._unborn.pop(litter, None)
             if born := self._born.pop(litter, None):
-                self.ripe.setdefault(litter[0], []).extend(born)
+                self.ripe.setdefault(litter, []).extend(born)
 
 
-def _litter(node: Node) -> Litter:
+def litter_of(node: Node) -> Litter:
     return (node.parent or "", node.iteration, node.origin)
 
 
@@ -302,6 +306,7 @@ def plant(*, seed: int, ordinal: int) -> Tree:
     )
     tree = Tree(seed=seed, root=root.key)
     tree.add(root)
+    tree.place(root)
     return tree
 
 
@@ -309,7 +314,9 @@ def propose(
     tree: Tree, parent: Node, operators: Sequence[str], *, iteration: int, origin: Origin = Origin.EXPANSION
 ) -> Expand:
     """A litter of this parent, one child an operator, sent out."""
-    start = len(tree.children.get(parent.key, ()))
+    siblings = tree.children.get(parent.key)
+    # Not their number: one that was released has left a gap, and no key may be given twice.
+    start = tree.nodes[siblings[-1]].ordinal + 1 if siblings else 0
     children = tuple(
         Node(
             key=child_key(parent.key, operator, start + i),
@@ -326,14 +333,16 @@ def propose(
     for child in children:
         tree.in_flight.add(child.key)
         tree.add(child)
+        tree.place(child)
     return Expand(parent=parent.key, children=children)
 
 
 def evaluations(tree: Tree, together: int = TOGETHER) -> tuple[Evaluate, ...]:
     """The litters whose texts are all there, sent out to be judged, at most so many in one go."""
     found: list[Evaluate] = []
-    for parent, keys in tree.ripe.items():
+    for keys in tree.ripe.values():
         ordered = sorted(keys, key=lambda key: tree.nodes[key].ordinal)
+        parent = tree.nodes[ordered[0]].parent
         tree.in_flight.update(ordered)
         starts = range(0, len(ordered), together)
         found += [Evaluate(parent=parent, nodes=tuple(ordered[i : i + together])) for i in starts]
@@ -366,7 +375,7 @@ def release(tree: Tree, key: str) -> None:
     if node.status is Status.PROPOSED:
         tree.forget(node)
     else:
-        tree.ripe.setdefault(node.parent, []).append(key)
+        tree.ripe.setdefault(litter_of(node), []).append(key)
 
 
 def back_up(tree: Tree, leaf: str, *, terminal: bool) -> Rollout:

@@ -91,7 +91,7 @@ UNAIDED = {
         "--set", "search.children=0", says=("search.children = 0", "greater than or equal to 1")
     ),
     "not a number": of_options("--set", "search.children=many", says=("search.children = 'many'", "integer")),
-    "not one of the choices": of_options("--set", "harvest.mode=all", says=("harvest.mode = 'all'", "best-per-tree")),
+    "not one of the choices": of_options("--set", "harvest.mode=all", says=("harvest.mode = 'all'", "estimate")),
     "no calls": of_options("--max-calls", "0", says=("--max-calls 0", "above 0")),
     "no tokens": of_options("--max-tokens", "-5", says=("--max-tokens -5", "above 0")),
     "no money": of_options("--max-usd", "0", says=("--max-usd 0", "above 0")),

@@ -16,19 +16,24 @@ from workers.contracts import (
     ExpandResult,
     Judged,
     Payload,
+    Reason,
     RespondResult,
     payload_of,
 )
 
 BASE = {"endpoints": {"default": {"model": "m", "usd_per_million_in": 1.0, "usd_per_million_out": 2.0}}}
-SEEDS = [{"instruction": f"Tell me about topic {i}.", "input": ""} for i in range(3)]
+
 # Where all scores are equal: the root, three expansions of five, and 4 + 3 + 3 simulation steps (papers.md, 1.7).
 TREE = 1 + 15 + 10
 Answer = Callable[[Payload, Callable[[str], str]], ExpandResult | EvaluateResult | RespondResult]
 
 
-def start(engine: Engine, *options: str, caps: Caps | None = None) -> Driver:
-    config = build("idea-mcts", [BASE], options)
+def seed_of(number: int) -> dict[str, str]:
+    return {"instruction": f"Tell me about topic {number}.", "input": ""}
+
+
+def start(engine: Engine, *options: str, caps: Caps | None = None, recipe: str = "idea-mcts", seeds: int = 3) -> Driver:
+    config = build(recipe, [BASE], options)
     with engine.begin() as connection:
         runs.create(
             connection,
@@ -37,7 +42,7 @@ def start(engine: Engine, *options: str, caps: Caps | None = None) -> Driver:
             config=config.model_dump(mode="json"),
             config_hash=config.digest(),
             caps=caps or Caps(),
-            seeds=SEEDS,
+            seeds=[seed_of(number) for number in range(seeds)],
             duplicates=0,
         )
     return adopted(engine)
@@ -61,6 +66,26 @@ def good(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | Evaluate
         scores = [Judged(key=key, quality=2, diversity=2, complexity=1.5, calls=(call,)) for key in payload.nodes]
         return EvaluateResult(nodes=tuple(scores))
     return RespondResult(output="An answer.", calls=(pay("responder"),))
+
+
+def varied(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
+    """As `good`, but each node has a score of its own, the same whenever it is asked for; one in ten is refused."""
+    if isinstance(payload, ExpandPayload):
+        found = [
+            Evolved(key=c.key, text=f"{c.operator} {c.key}", calls=(pay("evolver"),))
+            if int(c.key[:4], 16) % 10
+            else Evolved(key=c.key, text="No.", rejected=Reason.TOO_SHORT, calls=(pay("evolver"),))
+            for c in payload.children
+        ]
+        return ExpandResult(children=tuple(found))
+    if isinstance(payload, EvaluatePayload):
+        call = pay("judge" if payload.judge == "search" else "examiner")
+        scores = [
+            Judged(key=key, quality=1 + int(key[:6], 16) % 41 / 8, diversity=2, complexity=2, calls=(call,))
+            for key in payload.nodes
+        ]
+        return EvaluateResult(nodes=tuple(scores))
+    return good(payload, pay)
 
 
 class Hands:

@@ -157,7 +157,7 @@ def test_a_task_that_no_attempt_can_carry_out_costs_its_nodes_and_nothing_else(e
 
 
 def test_without_responses_the_harvest_is_the_data_set(engine: Engine):
-    driver = start(engine, "harvest.responses=false", "harvest.mode=best-per-tree")
+    driver = start(engine, "harvest.responses=false", "harvest.mode=score", "harvest.per_tree=1")
     run = finish(driver, Hands(engine))
     assert_lawful(engine, run)
     with engine.connect() as connection:
@@ -206,6 +206,10 @@ FAULTS = {
     "reserved plus spent": "UPDATE runs SET cap_calls = 10, spent_calls = 0",
     "accepted + rejected + failed": "UPDATE examples SET status = 'pending' WHERE id = (SELECT min(id) FROM examples)",
     "a score comes from a judge": "UPDATE nodes SET quality = quality + 1 WHERE depth = 1",
+    "a second judgement": (
+        "INSERT INTO judgements (tree_id, node_key, judge, sample, quality, diversity, complexity, reward, calls)"
+        " SELECT tree_id, key, 'search', 1, 2, 2, 2, 6, '{}' FROM nodes WHERE status = 'scored' LIMIT 1"
+    ),
     "every accepted example": "UPDATE examples SET instruction = 'Something else.'",
 }
 

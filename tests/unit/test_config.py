@@ -7,7 +7,7 @@ import pytest
 
 from db.errors import ConfigError
 from orchestrator.begin import differences
-from orchestrator.config import RunConfig, build, read_file
+from orchestrator.config import RECIPES, RunConfig, build, of_recipe, read_file
 from orchestrator.local import local_settings
 from workers.config import Endpoint
 
@@ -32,7 +32,7 @@ def test_later_layers_and_set_options_win():
 
 
 def test_a_word_needs_no_quotes():
-    assert config("harvest.mode=best-per-tree").harvest.mode == "best-per-tree"
+    assert config("harvest.mode=score").harvest.mode == "score"
     assert config("endpoints.default.model=gpt-x").work.endpoints["default"].model == "gpt-x"
 
 
@@ -47,13 +47,14 @@ def test_the_local_settings_fit():
         (["serch.iterations=2"], "unknown option 'serch'; did you mean 'search'"),
         (["search.iterations=0"], r"search.iterations = 0: input should be greater than or equal to 1"),
         (["search.iterations=many"], r"search.iterations = 'many': input should be a valid integer"),
-        (["harvest.mode=best"], r"harvest.mode = 'best': input should be 'paths' or 'best-per-tree'"),
+        (["harvest.mode=best"], r"harvest.mode = 'best': input should be 'paths', 'score' or 'estimate'"),
         (["search.operators=['add-goal', 'fly']"], "unknown operator 'fly'"),
         (["roles.judg.temperature=1"], "unknown option 'roles.judg'; did you mean 'judge'"),
         (["roles.judge.endpoint=other"], "role judge names endpoint 'other'; configured: default"),
         (["endpoints.default.style=completion"], "the rubric judge needs a chat endpoint"),
-        (["judges.quality=expected"], "needs an endpoint of style 'completion'"),
         (["novalue"], "expected key=value"),
+        (["search.operators=[]"], "needs at least one operator"),
+        (["search.nodes=5"], "unknown option 'search.nodes'"),
     ],
 )
 def test_a_mistake_is_named_with_what_is_allowed(options: list[str], message: str):
@@ -106,3 +107,41 @@ def test_prices_are_whole_nano_dollars_rounded_up():
     assert endpoint.nusd(1, 1) == 750
     assert Endpoint(model="m", usd_per_million_in=0.0001, usd_per_million_out=0).nusd(1, 0) == 1
     assert Endpoint(model="m").nusd(1, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("search.depth=deep", "search.depth: 'deep' must be 'learnt', or a number from 1 to 64"),
+        ("search.depth=0", "search.depth: 0 must be 'learnt', or a number from 1 to 64"),
+        ("search.nodes=0", "search.nodes = 0: input should be greater than or equal to 1"),
+        ("search.siblings=9", "search.siblings = 9: input should be less than or equal to 6"),
+        ("search.iterations=3", "unknown option 'search.iterations'"),
+        ("harvest.per_tree=0", "harvest.per_tree = 0"),
+        ("diversity.lexical=2", "diversity.lexical = 2"),
+    ],
+)
+def test_an_impossible_parameter_of_a_policy_is_named(option: str, message: str):
+    with pytest.raises(ConfigError) as error:
+        build("paced-front", [BASE], [option])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_survives_being_frozen(recipe: str):
+    chosen = build(recipe, [BASE])
+    assert of_recipe(recipe).model_validate(chosen.model_dump(mode="json")) == chosen
+
+
+def test_operators_of_a_file_are_frozen_with_the_run_and_used(tmp_path: Path):
+    (tmp_path / "own.toml").write_text("""
+        [[operators]]
+        name = "as-haiku"
+        intent = "Ask for a haiku."
+        method = "Ask that the answer be given as a haiku, with a reason for the form."
+    """)
+    (tmp_path / "config.toml").write_text('operators_file = "own.toml"')
+    chosen = build("paced-front", [BASE, read_file(tmp_path / "config.toml")])
+    assert chosen.search.operators[-1] == "as-haiku" and chosen.work.operators["as-haiku"].intent == "Ask for a haiku."
+    only = build("uct", [BASE], [f"operators_file={tmp_path / 'own.toml'}", "search.operators=['as-haiku']"])
+    assert only.search.operators == ("as-haiku",)

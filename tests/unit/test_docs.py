@@ -9,7 +9,9 @@ import pytest
 import typer
 
 from orchestrator.cli import app
-from orchestrator.config import GENERAL_OPERATORS, SearchSettings, build, read_file
+from orchestrator.config import BestHarvest, DiversitySettings, build, read_file
+from orchestrator.recipes import SEARCHES
+from workers.config import BUILT_IN_OPERATORS, Settings
 from workers.prompting import operators
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,17 +58,18 @@ def test_the_example_configuration_is_accepted():
 
 
 def test_the_operators_are_the_ones_we_have_prompts_for():
-    assert set(GENERAL_OPERATORS) == set(operators())
+    assert set(BUILT_IN_OPERATORS) == set(operators())
     text = (ROOT / "docs" / "recipes.md").read_text()
-    assert all(f"| `{name}` |" in text for name in GENERAL_OPERATORS)
+    assert all(f"| `{name}` |" in text for name in BUILT_IN_OPERATORS)
 
 
-def test_the_recipe_page_names_every_option_with_its_default():
-    text = (ROOT / "docs" / "recipes.md").read_text()
-    for name, field in SearchSettings.model_fields.items():
-        default = "all twelve" if name == "operators" else str(field.default)
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
-        assert default.lower().removesuffix(".0") in row.lower()
+@pytest.mark.parametrize("model", [*SEARCHES.values(), BestHarvest, DiversitySettings])
+def test_the_recipe_page_names_every_option_with_its_default(model: type[Settings]):
+    text = (ROOT / "docs" / "recipes.md").read_text().lower()
+    for name, field in model.model_fields.items():
+        rows = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        default = "all twelve|its own six" if name == "operators" else str(field.default).lower().removesuffix(".0")
+        assert any(re.search(rf"\b({default})\b", row) for row in rows), (name, default)
 
 
 def test_the_readme_names_every_command():

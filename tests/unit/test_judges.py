@@ -9,14 +9,15 @@ from math import log
 import pytest
 
 from workers.asking import Answer
-from workers.config import Endpoint, Judges, Role, Style, WorkSettings
-from workers.judges import Candidate, Judge, Scores, judges_for
+from workers.config import Role, Style
+from workers.contracts import Reason
+from workers.judges import Candidate, Judge, Scores
 from workers.judges.expected import Expected, expectation, spread
 from workers.judges.rubric import Rubric
 from workers.judges.tags import Tags, normalise
 from workers.judges.together import letter
 from workers.llm.errors import CallRefused, TimedOut
-from workers.prompting import Prompt, demonstrations
+from workers.prompting import Prompt
 
 FOUR = [Candidate(key=f"k{i}", text=f"Explain topic number {i}.") for i in range(4)]
 RUBRIC = Rubric(dimensions=("quality", "complexity"), reasks=1)
@@ -225,29 +226,35 @@ def test_a_few_shot_prompt_takes_an_instruction_for_one_line():
         # One grade in two spellings is one grade.
         ({"6": log(0.3), " 6": log(0.3), "3": log(0.3)}, 5.0),
         ({"5": log(0.2)}, 5.0),
-        ({"5": log(0.19), "the": log(0.8)}, None),
-        ({"0": log(0.5), "7": log(0.3), "10": log(0.2)}, None),
-        ({"²": log(0.5), "④": log(0.5)}, None),
+        ({"5": log(0.19), "the": log(0.8)}, Reason.NO_SCORE_TOKEN),
+        ({"0": log(0.5), "7": log(0.3), "10": log(0.2)}, Reason.OFF_SCALE),
+        # Most of it is on a scale of ten, so a 6 of that is no 6 of ours.
+        ({"8": log(0.4), "7": log(0.2), "6": log(0.35)}, Reason.OFF_SCALE),
+        ({"²": log(0.5), "④": log(0.5)}, Reason.NO_SCORE_TOKEN),
         ({"²": log(0.1), "2": log(0.9)}, 2.0),
-        ({"": log(0.5), "five": log(0.5)}, None),
-        ({}, None),
+        ({"": log(0.5), "five": log(0.5)}, Reason.NO_SCORE_TOKEN),
+        ({}, Reason.NO_LOGPROBS),
     ],
 )
-def test_expectation_is_the_mean_grade_under_the_models_probabilities(logprobs: dict[str, float], mean: float | None):
-    found = expectation(logprobs)
-    assert found == (None if mean is None else pytest.approx(mean))
+def test_expectation_is_the_mean_grade_under_the_models_probabilities(logprobs: dict[str, float], mean: float | Reason):
+    assert expectation(logprobs) == (mean if isinstance(mean, Reason) else pytest.approx(mean))
 
 
 def test_the_scale_keeps_the_order_and_stays_on_the_grades():
     means = [1 + i / 50 for i in range(251)]
     for line in ((-11.9, 4.85), (-15.5, 6.05), (0.0, 1.0), (2.0, 0.1)):
-        scaled = [value for mean in means if (value := spread(mean, line)) is not None]
-        assert len(scaled) == len(means)
+        scaled = [spread(mean, line) for mean in means]
         assert scaled == sorted(scaled)
         assert 1.0 <= scaled[0] <= scaled[-1] <= 6.0
     assert spread(3.0, (-11.9, 4.85)) == pytest.approx(2.65)
-    assert spread(None, (-11.9, 4.85)) is None
     assert spread(3.3, None) == 3.3
+
+
+def test_later_judgements_have_a_line_of_their_own():
+    lines = {"quality": ((0.0, 2.0), (1.0, 1.0))}
+    judge = Expected(dimensions=("quality",), scale={"quality": (1.0, 0.5)}, later=lines)
+    found = [judge.score(FOUR[:1], None, Model({"2": 0.0}), sample=sample) for sample in range(4)]
+    assert [asyncio.run(one)["k0"].values["quality"] for one in found] == [2.0, 4.0, 3.0, 3.0]
 
 
 def test_each_candidate_and_dimension_costs_one_call_of_one_token():
@@ -264,7 +271,10 @@ def test_a_model_that_was_not_about_to_grade_leaves_the_dimension_absent():
     scores = score(EXPECTED, Model({"the": log(0.9)}, {" 3": log(0.9)}), FOUR[:1])
     assert values(scores) == {"k0": {"complexity": pytest.approx(3.0)}}
     assert scores["k0"].calls == ("call1", "call2")
-    assert values(score(EXPECTED, Model("4"))) == {}
+    assert scores["k0"].reason is Reason.NO_SCORE_TOKEN
+    silent = score(EXPECTED, Model("4"))
+    assert values(silent) == {}
+    assert {one.reason for one in silent.values()} == {Reason.NO_LOGPROBS}
 
 
 # -- the tag counter
@@ -358,39 +368,10 @@ def test_a_refused_call_leaves_out_its_own_candidate_only(judge: Judge):
         return Answer(text="tea", outcome="ok", call="c", replayed=False, first_token={"3": 0.0})
 
     found = asyncio.run(judge.score(FOUR, None, ask))
-    assert [(key, scores.refused) for key, scores in found.items() if not scores.values] == [("k2", "call_failed")]
+    assert [(key, scores.reason) for key, scores in found.items() if not scores.values] == [("k2", "call_failed")]
 
 
 @pytest.mark.parametrize("judge", [RUBRIC, TAGS, EXPECTED, FEW_SHOT_TAGS])
 def test_what_may_succeed_later_is_raised_so_that_the_task_comes_back(judge: Judge):
     with pytest.raises(TimedOut):
         score(judge, Model(TimedOut("no answer")))
-
-
-# -- which judges a run has
-
-
-@pytest.mark.parametrize(
-    ("judges", "style", "kinds"),
-    [
-        (Judges(), Style.CHAT, [(Rubric, ("quality", "complexity")), (Tags, ("diversity",))]),
-        (
-            Judges(quality="expected", complexity="expected"),
-            Style.COMPLETION,
-            [(Expected, ("quality", "complexity")), (Tags, ("diversity",))],
-        ),
-        (
-            Judges(quality="rubric", complexity="expected"),
-            Style.CHAT,
-            [(Rubric, ("quality",)), (Expected, ("complexity",)), (Tags, ("diversity",))],
-        ),
-    ],
-)
-def test_every_dimension_has_exactly_one_judge(judges: Judges, style: Style, kinds: list[object]):
-    settings = WorkSettings(endpoints={"default": Endpoint(model="m", style=style)}, judges=judges)
-    assert [(type(judge), judge.dimensions) for judge in judges_for(settings)] == kinds
-
-
-def test_score_demonstrations_cover_the_scale():
-    for dimension in ("quality", "complexity"):
-        assert {demo["score"] for demo in demonstrations("score")[dimension]} == set(range(1, 7))

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.pool import Candidate, Verdict, choose
+from orchestrator.pool import Candidate, Verdict, choose, ranked
 from workers.contracts import Reason
 
 TEXTS = [
@@ -17,11 +17,14 @@ TEXTS = [
 
 
 def candidates(texts: list[str]) -> list[Candidate]:
-    return [Candidate(tree_id=10 + i, tree=i, key=f"key{i}", text=text) for i, text in enumerate(texts)]
+    return [
+        Candidate(tree_id=10 + i, tree=i, key=f"key{i}", parent=f"seed{i}", text=text, worth=float(i))
+        for i, text in enumerate(texts)
+    ]
 
 
 def chosen(texts: list[str], *, seeds: tuple[str, ...] = (), size: int = 100, seed: int = 0) -> list[Verdict]:
-    return choose(candidates(texts), seeds=seeds, size=size, seed=seed, duplicate=0.9)
+    return choose(ranked(candidates(texts), "paths", seed), seeds=seeds, size=size, duplicate=0.9)
 
 
 def accepted(verdicts: list[Verdict]) -> list[str]:
@@ -58,8 +61,7 @@ def test_duplicates_do_not_use_up_the_size():
 def test_the_order_depends_on_the_runs_seed_alone():
     shuffled = candidates(TEXTS)
     Random(7).shuffle(shuffled)
-    first = choose(candidates(TEXTS), seeds=(), size=3, seed=5, duplicate=0.9)
-    assert choose(shuffled, seeds=(), size=3, seed=5, duplicate=0.9) == first
+    assert ranked(shuffled, "paths", 5) == ranked(candidates(TEXTS), "paths", 5)
     assert any(chosen(TEXTS, seed=seed) != chosen(TEXTS, seed=5) for seed in range(5))
 
 
@@ -69,6 +71,11 @@ def test_every_candidate_has_about_the_same_chance():
         for text in accepted(chosen(TEXTS, size=1, seed=seed)):
             counts[text] += 1
     assert all(50 <= count <= 110 for count in counts.values()), counts
+
+
+@pytest.mark.parametrize("mode", ["score", "estimate"])
+def test_otherwise_the_best_come_first(mode: str):
+    assert [candidate.worth for candidate in ranked(candidates(TEXTS), mode, 5)] == [4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("text", ["", "?!", "…"])

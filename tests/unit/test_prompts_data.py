@@ -10,6 +10,8 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from rapidfuzz import fuzz
 
+from workers.config import BUILT_IN_OPERATORS, EVOL_OPERATORS, CustomOperator
+
 WORKERS = Path(__file__).parents[2] / "workers"
 PROMPTS = WORKERS / "prompts"
 CALIBRATION = WORKERS / "judges" / "calibration.jsonl"
@@ -28,6 +30,7 @@ OPERATORS = {
     "output-format",
     "brand-new",
 }
+EVOL = {"deepen", "concretize", "complicate-input"}
 SCAFFOLDING = re.compile(
     r"(given|rewritten|new|original|evolved) (prompt|instruction)|#the |^(task|instruction|answer|score)\s*:",
     re.IGNORECASE,
@@ -46,10 +49,10 @@ def calibration() -> list[dict[str, Any]]:
 def demo_texts() -> list[str]:
     """Every instruction shown to a model as a demonstration, whatever the role."""
     evolve = load(PROMPTS / "demos" / "evolve.json")
-    score = load(PROMPTS / "demos" / "score.json")
     texts = [demo[side] for demos in evolve.values() for demo in demos for side in ("before", "after")]
-    texts += [demo["instruction"] for demos in score.values() for demo in demos]
-    for name in ("tags", "respond"):
+    for name in ("score", "examine"):
+        texts += [demo["instruction"] for demos in load(PROMPTS / "demos" / f"{name}.json").values() for demo in demos]
+    for name in ("tags", "examine_tags", "respond"):
         texts += [demo["instruction"] for demo in load(PROMPTS / "demos" / f"{name}.json")]
     return texts
 
@@ -62,13 +65,14 @@ def auc(scores: list[int], labels: list[bool]) -> float:
     return won / (len(high) * len(low))
 
 
-def test_twelve_operators_each_described_for_people_and_for_both_kinds_of_model() -> None:
+def test_every_operator_is_described_for_people_and_for_both_kinds_of_model() -> None:
     operators = load(PROMPTS / "operators.json")
-    assert len(operators) == 12
-    assert {operator["name"] for operator in operators} == OPERATORS
+    assert [operator["name"] for operator in operators] == list(BUILT_IN_OPERATORS)
+    assert {operator["name"] for operator in operators if operator["origin"] == "general"} == OPERATORS
+    assert {operator["name"] for operator in operators if operator["origin"] == "evol"} == EVOL
     for field in ("intent", "method", "heading"):
         values = [operator[field] for operator in operators]
-        assert len(set(values)) == 12
+        assert len(set(values)) == len(operators)
         assert all(value.strip() == value and "\n" not in value and value for value in values)
 
 
@@ -89,7 +93,7 @@ def test_leads_open_their_operators_demonstrations() -> None:
 
 def test_every_operator_has_enough_demonstrations_of_fitting_length() -> None:
     demos = load(PROMPTS / "demos" / "evolve.json")
-    assert set(demos) == OPERATORS
+    assert set(demos) == OPERATORS | EVOL
     for name, pairs in demos.items():
         assert len(pairs) >= 5, name
         assert len({pair["before"] for pair in pairs}) == len(pairs)
@@ -99,6 +103,33 @@ def test_every_operator_has_enough_demonstrations_of_fitting_length() -> None:
             assert words > len(pair["before"].split())
 
 
+def test_the_six_of_evol_instruct_are_built_in() -> None:
+    assert len(set(EVOL_OPERATORS)) == 6
+    assert set(EVOL_OPERATORS) <= set(BUILT_IN_OPERATORS) == OPERATORS | EVOL
+    assert set(EVOL_OPERATORS) - OPERATORS == EVOL
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS | EVOL))
+def test_a_built_in_operator_would_be_accepted_from_a_file(name: str) -> None:
+    """So that one can be improved, and copied as a pattern."""
+    (found,) = [item for item in load(PROMPTS / "operators.json") if item["name"] == name]
+    shown = load(PROMPTS / "demos" / "evolve.json")[name]
+    assert CustomOperator.model_validate({**found, "origin": "user", "demonstrations": shown}).method == found["method"]
+
+
+def test_demonstrations_of_different_operators_do_not_repeat_each_other() -> None:
+    demos = load(PROMPTS / "demos" / "evolve.json")
+    texts = [demo["after"] for pairs in demos.values() for demo in pairs]
+    for i, text in enumerate(texts):
+        assert max((fuzz.ratio(text, other) for other in texts[:i]), default=0) < 70, text
+
+
+def test_stop_words_hold_no_answer() -> None:
+    listed = (PROMPTS / "stopwords.txt").read_text(encoding="utf-8").split()
+    assert listed == sorted(set(listed))
+    assert not {"yes", "no", "not", "none", "never", "true", "false"} & set(listed)
+
+
 def test_demonstrations_are_single_lines_without_scaffolding() -> None:
     for text in demo_texts():
         assert text == text.strip()
@@ -106,8 +137,9 @@ def test_demonstrations_are_single_lines_without_scaffolding() -> None:
         assert not SCAFFOLDING.search(text), text
 
 
-def test_score_demonstrations_cover_every_grade_evenly() -> None:
-    score = load(PROMPTS / "demos" / "score.json")
+@pytest.mark.parametrize("name", ["score", "examine"])
+def test_score_demonstrations_cover_every_grade_evenly(name: str) -> None:
+    score = load(PROMPTS / "demos" / f"{name}.json")
     assert set(score) == {"quality", "complexity"}
     for demos in score.values():
         counts = {grade: sum(demo["score"] == grade for demo in demos) for grade in GRADES}
@@ -116,13 +148,31 @@ def test_score_demonstrations_cover_every_grade_evenly() -> None:
         assert len({demo["instruction"] for demo in demos}) == len(demos)
 
 
-def test_tag_and_response_demonstrations_are_filled_in() -> None:
-    tags = load(PROMPTS / "demos" / "tags.json")
+def test_no_two_demonstrations_of_one_kind_are_the_same() -> None:
+    for ours, theirs in (("score", "examine"), ("tags", "examine_tags")):
+        found = [load(PROMPTS / "demos" / f"{name}.json") for name in (ours, theirs)]
+        judge, examiner = (
+            {
+                demo["instruction"].lower()
+                for demos in (some.values() if isinstance(some, dict) else [some])
+                for demo in demos
+            }
+            for some in found
+        )
+        assert all(fuzz.ratio(one, other) < 80 for one in judge for other in examiner)
+
+
+@pytest.mark.parametrize("name", ["tags", "examine_tags"])
+def test_tag_demonstrations_are_filled_in(name: str) -> None:
+    tags = load(PROMPTS / "demos" / f"{name}.json")
     assert len(tags) >= 12
     for demo in tags:
         assert len(set(demo["tags"])) == len(demo["tags"]) >= 1
         assert all(tag == tag.strip().lower() and "," not in tag and tag for tag in demo["tags"])
     assert len({len(demo["tags"]) for demo in tags}) >= 4
+
+
+def test_response_demonstrations_are_filled_in() -> None:
     answers = load(PROMPTS / "demos" / "respond.json")
     assert len(answers) >= 6
     assert all(demo["output"].strip() and "\n" not in demo["output"] for demo in answers)
@@ -185,6 +235,16 @@ def variables() -> dict[str, dict[str, Any]]:
         "chat/evolve.j2": {"instruction": "Name a tree.", "method": "Add a goal."},
         "chat/rubric.j2": {"dimensions": [dimension], "candidates": candidates, "parent": "Name it."},
         "chat/tags.j2": {"candidates": candidates},
+        "chat/examine.j2": {"dimensions": [dimension], "candidates": candidates, "parent": "Name it."},
+        "chat/examine_tags.j2": {"candidates": candidates},
+        "chat/grade.j2": {"heading": "How clear is the task?", "instruction": "Name a tree."},
+        "chat/equal.j2": {"parent": "Name a tree.", "child": "Name two trees."},
+        "chat/mine.j2": {"instructions": ["Name a tree."], "known": ["Add a goal."], "wanted": 3},
+        "chat/improve.j2": {
+            "method": "Add a goal.",
+            "intent": "Add a goal.",
+            "failures": [{"reason": "unchanged", "before": "Name a tree.", "after": "Name a tree."}],
+        },
         "chat/respond.j2": {"instruction": "Name a tree."},
     }
 

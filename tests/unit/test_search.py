@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.config import SearchSettings
+from orchestrator.recipes import IdeaMctsSearch
 from orchestrator.search import (
     Evaluate,
     Expand,
@@ -33,7 +33,7 @@ Score = Callable[[Node], float]
 
 
 def policy(**changes: object) -> IdeaMcts:
-    return SearchSettings.model_validate(changes).policy()
+    return IdeaMctsSearch.model_validate(changes).policy()
 
 
 def grow(tree: Tree, options: IdeaMcts, score: Score, *, reject: Callable[[Node], bool] = lambda node: False) -> None:

@@ -2,58 +2,105 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 
 from workers.asking import Ask, all_of, reason_of
 from workers.config import WorkSettings
 from workers.contracts import EvaluatePayload, EvaluateResult, Judged, Reason
-from workers.judges import Candidate, Judge, Scores, judges_for
+from workers.judges import Candidate, Judge, Scores, arranged, judges_for
 from workers.llm.errors import CallRefused
 
 _DIMENSIONS = ("quality", "diversity", "complexity")
+# One judgement: what each of the judges said, by node.
+Sitting = Sequence[Mapping[str, Scores]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateTexts:
-    """The siblings' texts by key, and their parent's (none for the seed itself)."""
+    """The siblings' texts by key, and their parent's (none for the seed itself), with its summed score if known."""
 
     nodes: Mapping[str, str]
     parent: str | None
+    parent_reward: float | None = None
 
 
 async def evaluate(payload: EvaluatePayload, texts: EvaluateTexts, settings: WorkSettings, ask: Ask) -> EvaluateResult:
-    """Scores from all judges, put together per node. A dimension nobody could score is absent."""
+    """Scores from all judges, put together per node. A dimension nobody could score is absent.
+
+    Scores are means over more than one judgement where the first left the best of them undecided.
+    """
     candidates = [Candidate(key=key, text=texts.nodes[key]) for key in payload.nodes]
-    opinions = await all_of(_opinion(judge, candidates, texts.parent, ask) for judge in judges_for(settings))
+    judges = judges_for(settings, payload.judge)
+    sittings: list[Sitting] = []
+    again = judges
+    while again:
+        sittings.append(await _sitting(again, candidates, texts.parent, ask, payload.sample + len(sittings)))
+        nodes = tuple(_combine(key, sittings) for key in payload.nodes)
+        more = [judge for judge in judges if judge.repeats >= len(sittings)]
+        again = more if undecided(nodes, texts.parent_reward, settings.judges.undecided) else []
     return EvaluateResult(
-        nodes=tuple(_combine(candidate.key, opinions) for candidate in candidates),
-        replayed=sum(scores.replayed for opinion in opinions for scores in opinion.values()),
+        nodes=nodes,
+        replayed=sum(one.replayed for sitting in sittings for said in sitting for one in said.values()),
     )
 
 
-async def _opinion(judge: Judge, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
+async def _sitting(
+    judges: Sequence[Judge], candidates: Sequence[Candidate], parent: str | None, ask: Ask, sample: int
+) -> Sitting:
+    shown = arranged(candidates, sample)
+    return await all_of(_opinion(judge, shown, parent, ask, sample) for judge in judges)
+
+
+async def _opinion(
+    judge: Judge, candidates: Sequence[Candidate], parent: str | None, ask: Ask, sample: int
+) -> Mapping[str, Scores]:
     try:
-        return await judge.score(candidates, parent, ask)
+        return await judge.score(candidates, parent, ask, sample=sample)
     except CallRefused as error:
-        return {candidate.key: Scores(refused=reason_of(error)) for candidate in candidates}
+        return {candidate.key: Scores(reason=reason_of(error)) for candidate in candidates}
 
 
-def _combine(key: str, opinions: Sequence[Mapping[str, Scores]]) -> Judged:
-    mine = [opinion[key] for opinion in opinions]
-    values = {name: value for scores in mine for name, value in scores.values.items()}
-    missing = [name for name in _DIMENSIONS if name not in values]
+def undecided(nodes: Sequence[Judged], parent: float | None, margin: float) -> bool:
+    """Whether the best two of the scored siblings, or one and the parent, are closer than `margin`."""
+    sums = sorted((total for node in nodes if (total := _sum(node)) is not None), reverse=True)
+    close = len(sums) > 1 and sums[0] - sums[1] < margin
+    return close or (parent is not None and any(abs(total - parent) < margin for total in sums))
+
+
+def _sum(node: Judged) -> float | None:
+    if node.quality is None or node.diversity is None or node.complexity is None:
+        return None
+    return node.quality + node.diversity + node.complexity
+
+
+def _combine(key: str, sittings: Sequence[Sitting]) -> Judged:
+    """One node's scores: means over the judgements that gave them."""
+    said = [[scores[key] for scores in sitting] for sitting in sittings]
+    given = [{name: value for one in mine for name, value in one.values.items()} for mine in said]
+    found = {name: [values[name] for values in given if name in values] for name in _DIMENSIONS}
+    means = {name: mean(values) for name, values in found.items() if values}
+    missing = len(means) < len(_DIMENSIONS)
+    mine = [one for sitting in said for one in sitting]
     return Judged(
         key=key,
-        quality=values.get("quality"),
-        diversity=values.get("diversity"),
-        complexity=values.get("complexity"),
-        tags=tuple(tag for scores in mine for tag in scores.tags),
-        reason=_why(missing, mine),
-        calls=tuple(dict.fromkeys(call for scores in mine for call in scores.calls)),
+        quality=means.get("quality"),
+        diversity=means.get("diversity"),
+        complexity=means.get("complexity"),
+        tags=tuple(tag for one in mine for tag in one.tags),
+        reason=_why(mine) if missing else None,
+        calls=tuple(dict.fromkeys(call for one in mine for call in one.calls)),
+        judgements=0 if missing else max(len(values) for values in found.values()),
+        spread=None if missing else _spread(found),
     )
 
 
-def _why(missing: Sequence[str], mine: Sequence[Scores]) -> Reason | None:
-    """Why dimensions are missing: a judge was refused its call, or nobody could read what it said."""
-    if not missing:
-        return None
-    return next((scores.refused for scores in mine if scores.refused), Reason.JUDGE_UNREADABLE)
+def _spread(found: Mapping[str, Sequence[float]]) -> float | None:
+    """Standard deviation of the summed score over the judgements, as far as all of them gave it."""
+    most = max(len(values) for values in found.values())
+    sums = [sum(given) for given in zip(*(values for values in found.values() if len(values) == most), strict=True)]
+    return stdev(sums) if most > 1 else None
+
+
+def _why(mine: Sequence[Scores]) -> Reason:
+    """Why dimensions are missing: a judge was refused its call, or what it said could not be read as scores."""
+    return next((scores.reason for scores in mine if scores.reason), Reason.JUDGE_UNREADABLE)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from workers import topic
-from workers.asking import Ask, all_of, reason_of
+from workers.asking import Answer, Ask, all_of, reason_of
 from workers.config import Role, Style, WorkSettings
-from workers.contracts import Child, Evolved, ExpandPayload, ExpandResult
+from workers.contracts import Child, Evolved, ExpandPayload, ExpandResult, Reason
 from workers.guards import BRAND_NEW, Setting, check
 from workers.llm.errors import CallRefused
-from workers.prompting import Operator, Prompt, chat, demonstrations, draw, operators, quoted, render
+from workers.operators.eliminate import copies_template, equal
+from workers.prompting import Operator, Prompt, chat, draw, operator_of, quoted, render
 from workers.text import clean
 
 _FINAL = (".", "!", "?", ":", ";", "…")
@@ -31,16 +32,29 @@ async def expand(payload: ExpandPayload, texts: ExpandTexts, settings: WorkSetti
 
 
 async def _evolve(child: Child, texts: ExpandTexts, settings: WorkSettings, ask: Ask) -> tuple[Evolved, int]:
-    operator = operators()[child.operator]
+    operator = operator_of(child.operator, settings)
     prompt = evolve_prompt(operator, texts.parent, settings, child.key)
     try:
         answer = await ask(Role.EVOLVER, prompt)
     except CallRefused as error:
         return Evolved(key=child.key, failed=reason_of(error)), 0
     text = tidy(prompt.prefix + answer.text)
-    rejected = answer.fault or check(text, _setting(operator, texts, prompt, settings), settings.guards)
-    evolved = Evolved(key=child.key, text=text or None, rejected=rejected, calls=answer.calls)
-    return evolved, answer.replayed
+    rejected = answer.fault or _fault(text, operator, texts, prompt, settings)
+    verdict: Answer | None = None
+    if rejected is None and settings.guards.eliminate:
+        same, verdict = await equal(texts.parent, text, settings, ask)
+        rejected = Reason.EQUAL if same else None
+    answers = (answer, verdict) if verdict else (answer,)
+    calls = tuple(call for one in answers for call in one.calls)
+    evolved = Evolved(key=child.key, text=text or None, rejected=rejected, calls=calls)
+    return evolved, sum(one.replayed for one in answers)
+
+
+def _fault(text: str, operator: Operator, texts: ExpandTexts, prompt: Prompt, settings: WorkSettings) -> Reason | None:
+    """What can be seen without asking anybody."""
+    if settings.guards.eliminate and copies_template(text, texts.parent, prompt.style):
+        return Reason.TEMPLATE_WORDS
+    return check(text, _setting(operator, texts, prompt, settings), settings.guards)
 
 
 def _setting(operator: Operator, texts: ExpandTexts, prompt: Prompt, settings: WorkSettings) -> Setting:
@@ -59,7 +73,7 @@ def evolve_prompt(operator: Operator, instruction: str, settings: WorkSettings, 
     role = settings.role(Role.EVOLVER)
     if settings.endpoint(Role.EVOLVER).style is Style.CHAT:
         return chat("evolve", instruction=quoted(instruction), method=operator.method)
-    shown = draw(demonstrations("evolve")[operator.name], role.demonstrations, key)
+    shown = draw(list(operator.demonstrations), role.demonstrations, key)
     given = " ".join(instruction.split())
     prefix = opening(operator, given, key)
     text = render("completion/evolve.j2", demos=shown, method=operator.heading, instruction=given, prefix=prefix)

@@ -4,6 +4,7 @@ from workers.asking import Ask, reason_of
 from workers.config import Role, Style, WorkSettings
 from workers.contracts import Reason, RespondPayload, RespondResult
 from workers.llm.errors import CallRefused
+from workers.operators.eliminate import response_fault
 from workers.prompting import Prompt, demonstrations, draw, render
 from workers.text import clean, likeness, repetitiveness, words
 
@@ -40,6 +41,8 @@ def output_fault(
     """Faults that only the text itself shows: nothing said, the question said back, a demonstration, a loop."""
     if not words(output):
         return Reason.EMPTY
+    if settings.guards.eliminate and (fault := response_fault(output)):
+        return fault
     if output.endswith(_UNFINISHED):
         return Reason.CUT_OFF
     if likeness(output, instruction) >= _ECHO:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Protocol
 
 from workers.asking import Answer, Ask, all_of, reason_of
@@ -19,23 +20,46 @@ class Candidate:
 class Scores:
     """One judge's word on one candidate: dimension -> score, tags if it counts them, and the calls behind it.
 
-    `refused` is why it could not be asked, if it could not.
+    `reason` is why something is absent, where that is known: it could not be asked, or what it said is of another form.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     replayed: int = 0
-    refused: Reason | None = None
+    reason: Reason | None = None
 
 
 class Judge(Protocol):
-    """Scores siblings, with their parent as anchor where it can use one."""
+    """Scores siblings, with their parent as anchor where it can use one.
+
+    They are shown in the order given. `sample` tells apart several judgements of the same texts; `repeats` is how often
+    it may be asked again while the best are undecided.
+    """
 
     @property
     def dimensions(self) -> tuple[str, ...]: ...
 
-    async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]: ...
+    @property
+    def repeats(self) -> int: ...
+
+    async def score(
+        self, candidates: Sequence[Candidate], parent: str | None, ask: Ask, *, sample: int = 0
+    ) -> Mapping[str, Scores]: ...
+
+
+def arranged(candidates: Sequence[Candidate], sample: int) -> list[Candidate]:
+    """The order in which siblings are shown: drawn from their keys and the sample alone, whoever was proposed first.
+
+    Each odd sample turns the order of the even one before it round, so that over the two every place is as good.
+    """
+    keys = sorted(candidate.key for candidate in candidates)
+    place = "\x1f".join([str(sample // 2), *keys])
+
+    def lot(candidate: Candidate) -> bytes:
+        return blake2b(f"{place}\x1e{candidate.key}".encode(), digest_size=8).digest()
+
+    return sorted(candidates, key=lot, reverse=sample % 2 == 1)
 
 
 async def one_by_one(
@@ -47,7 +71,7 @@ async def one_by_one(
         try:
             return await score(candidate)
         except CallRefused as error:
-            return Scores(refused=reason_of(error))
+            return Scores(reason=reason_of(error))
 
     scored = await all_of(attempt(candidate) for candidate in candidates)
     return {candidate.key: scores for candidate, scores in zip(candidates, scored, strict=True)}

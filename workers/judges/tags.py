@@ -23,17 +23,24 @@ class Tags:
     most: int
     reasks: int
     shown: int
+    role: Role = Role.JUDGE
     dimensions: tuple[str, ...] = ("diversity",)
+    repeats: int = 0
 
-    async def score(self, candidates: Sequence[Candidate], parent: str | None, ask: Ask) -> Mapping[str, Scores]:
+    async def score(
+        self, candidates: Sequence[Candidate], parent: str | None, ask: Ask, *, sample: int = 0
+    ) -> Mapping[str, Scores]:
         if self.style is Style.CHAT:
-            return await self._together(candidates, ask)
-        return await one_by_one(candidates, lambda candidate: self._one(candidate, ask))
+            return await self._together(candidates, ask, sample)
+        return await one_by_one(candidates, lambda candidate: self._one(candidate, ask, sample))
 
-    async def _together(self, candidates: Sequence[Candidate], ask: Ask) -> Mapping[str, Scores]:
+    async def _together(self, candidates: Sequence[Candidate], ask: Ask, sample: int) -> Mapping[str, Scores]:
         schema = list_schema("tags", candidates, {"tags": {"type": "array", "items": {"type": "string"}}})
-        prompt = replace(chat("tags", candidates=lettered(candidates)), schema_name="tags", schema=schema)
-        return await ask_together(prompt, candidates, self._read, reasks=self.reasks, ask=ask)
+        template = "examine_tags" if self.role is Role.EXAMINER else "tags"
+        prompt = replace(chat(template, candidates=lettered(candidates)), schema_name="tags", schema=schema)
+        return await ask_together(
+            prompt, candidates, self._read, role=self.role, reasks=self.reasks, ask=ask, sample=sample
+        )
 
     def _read(self, text: str, candidates: Sequence[Candidate]) -> dict[str, Scores]:
         found = {key: item.get("tags") for key, item in items(text, "tags", candidates).items()}
@@ -46,16 +53,18 @@ class Tags:
         tags = normalise(raw, self.most)
         return Scores(values={"diversity": float(len(tags))} if tags else {}, tags=tags)
 
-    async def _one(self, candidate: Candidate, ask: Ask) -> Scores:
+    async def _one(self, candidate: Candidate, ask: Ask, sample: int) -> Scores:
+        held_out = self.role is Role.EXAMINER
+        place = ("tags", sample) if sample else ("tags",)
         text = render(
             "completion/tags.j2",
-            demos=draw(demonstrations("tags"), self.shown, "tags"),
+            demos=draw(demonstrations("examine_tags" if held_out else "tags"), self.shown, *place),
             instruction=" ".join(candidate.text.split()),
         )
         prompt = Prompt(
             text=text, style=Style.COMPLETION, stop=("\n",), max_tokens=_MOST_TOKENS, frequency_penalty=_PENALTY
         )
-        answer = await ask(Role.JUDGE, prompt)
+        answer = await ask(self.role, prompt, sample=sample)
         scores = self._scores(said(answer).split(","))
         return replace(scores, calls=answer.calls, replayed=answer.replayed)
 

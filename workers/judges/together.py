@@ -12,12 +12,14 @@ from workers.llm.errors import CallRefused
 from workers.llm.jsonish import Malformed, read_json
 from workers.prompting import Prompt, quoted
 
-# Reads an answer: scores by candidate key, those that cannot be read left out.
+# Of one judgement: the first time and the re-asks. Ledger keys of old runs hang on it for sample 0 only.
+_MOST_ASKED = 4
+# Reads an answer: scores by candidate key. Those that cannot be read are left out, or have no value and a reason.
 Read = Callable[[str, Sequence[Candidate]], Mapping[str, Scores]]
 
 
 async def ask_together(
-    prompt: Prompt, candidates: Sequence[Candidate], read: Read, *, reasks: int, ask: Ask
+    prompt: Prompt, candidates: Sequence[Candidate], read: Read, *, role: Role, reasks: int, ask: Ask, sample: int
 ) -> Mapping[str, Scores]:
     """Scores of siblings; asked again, at most `reasks` times, while some are missing. What was read first stands.
 
@@ -29,17 +31,17 @@ async def ask_together(
     found: Mapping[str, Scores] = {}
     calls: list[str] = []
     replayed = 0
-    for sample in range(1 + reasks):
+    for asked in range(1 + reasks):
         try:
-            answer = await ask(Role.JUDGE, prompt, sample=sample)
+            answer = await ask(role, prompt, sample=_MOST_ASKED * sample + asked)
         except CallRefused:
             if not calls:
                 raise
             break
         calls.extend(answer.calls)
         replayed += answer.replayed
-        found = {**read(said(answer), candidates), **found}
-        if len(found) == len(candidates):
+        found = {**read(said(answer), candidates), **{key: scores for key, scores in found.items() if scores.values}}
+        if sum(bool(scores.values) for scores in found.values()) == len(candidates):
             break
     return {
         candidate.key: replace(

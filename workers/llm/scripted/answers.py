@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from workers.llm.scripted import writing
+from workers.llm.scripted import operating, writing
 
 _QUOTED = re.compile(r"<<<\n?(.*?)\n?>>>", re.DOTALL)
 _CANDIDATE = re.compile(r"\[([A-Z]\d*)\]\s*<<<\n?(.*?)\n?>>>", re.DOTALL)
@@ -78,6 +78,12 @@ def chat(body: Mapping[str, Any], seed: int, *, aside: str = "", gullible: bool 
         return _bounded(_json(_scores(question, seed, gullible=gullible)), question, body, judged=True)
     if kind == "tags":
         return _bounded(_json(_tags(question, seed, aside)), question, body, judged=True)
+    if kind == "operators":
+        return _bounded(_json(operating.proposals(chance)), question, body)
+    if kind == "method":
+        return _bounded(_json(operating.method(chance)), question, body)
+    if kind == "equal":
+        return _bounded(operating.equal(*_QUOTED.findall(question)[-2:]), question, body)
     if kind == "respond":
         text = writing.answered(question.partition("\n\n")[2] or question, chance)
     else:
@@ -151,6 +157,10 @@ def _kind_by_words(question: str) -> str:
         return "scores"
     if '{"tags"' in question:
         return "tags"
+    if '{"operators"' in question or '{"method"' in question:
+        return "operators" if '{"operators"' in question else "method"
+    if "Are A and B equal?" in question:
+        return "equal"
     return "respond" if question.startswith(_RESPOND_MARK) and _EVOLVE_MARK not in question else "evolve"
 
 

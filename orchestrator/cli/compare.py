@@ -1,0 +1,136 @@
+"""`instructree compare`: recipes side by side on a real model, at equal spend."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy import Engine
+
+from db.records import Caps, Run
+from orchestrator import places
+from orchestrator.begin import ENDED, begin, check_name
+from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
+from orchestrator.cli.exits import BUDGET
+from orchestrator.cli.options import ConfigFile
+from orchestrator.cli.say import say
+from orchestrator.compare.arms import Arm, Terms, arms_of, default_name, recipes_of, setting_of
+from orchestrator.compare.outcome import Setting
+from orchestrator.config import read_file
+from orchestrator.export import check_folder, write_text
+from orchestrator.seeds import Seeds, load_seeds
+from workers.config import WorkSettings
+
+# What is not a terminal has no width of its own.
+_WIDTH = 132
+
+SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
+Recipes = Annotated[str, typer.Option("--recipes", help="Two recipes or more: idea-mcts,paced-front,random")]
+MaxCalls = Annotated[int, typer.Option("--max-calls", help="Calls of each recipe for evolutions and their scores")]
+Name = Annotated[str | None, typer.Option("--name", help="Its runs are called NAME-RECIPE; known ones are continued")]
+Options = Annotated[list[str] | None, typer.Option("--set", help="One option for all recipes, as for run")]
+Field = Annotated[str | None, typer.Option("--field", help="Field of the seeds that holds the instruction")]
+Top = Annotated[int, typer.Option("--top", help="So many of the best nodes of each seed's tree count")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for compare.md, compare.json and compare.svg")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(compare)
+
+
+def compare(
+    seeds_file: SeedsFile,
+    recipes: Recipes,
+    max_calls: MaxCalls,
+    name: Name = None,
+    config_file: ConfigFile = None,
+    options: Options = None,
+    field: Field = None,
+    top: Top = 5,
+    out: Out = Path("compare"),
+    as_json: AsJson = False,
+) -> None:
+    """Recipes side by side: same seeds, same calls, same judge, and one that no search saw. Ctrl-C pauses it."""
+    chosen = recipes_of(recipes)
+    seeds = load_seeds(seeds_file, field)
+    name = name or default_name(seeds_file.stem)
+    check_name(name)
+    check_folder(out)
+    terms = Terms(max_calls=max_calls, seeds=len(seeds.seeds), top=top)
+    file = read_file(config_file) if config_file else {}
+    wanted = arms_of(chosen, name, [places.settings(config_file), file], options or [], terms)
+    found, engine, arms = _open(config_file, wanted)
+    _rehearse(engine, arms, seeds)
+    runs = [_grow(engine, found, arm, seeds, f"instructree compare ... --name {name}") for arm in arms]
+    _conclude(engine, name, runs, setting_of(arms[0].config.work, terms), out, as_json=as_json)
+
+
+def _open(config_file: Path | None, arms: Sequence[Arm]) -> tuple[places.Places, Engine, Sequence[Arm]]:
+    """Everything that the runs need, and the arms with their models found."""
+    own_endpoint = places.has_endpoint(config_file)
+    if own_endpoint:  # looked at before anything is started for it
+        arms = _ready(arms, places.model_environment(config_file, say))
+    found = places.find_places(config_file, say)
+    engine = places.open_places(found)
+    return found, engine, arms if own_endpoint else _ready(arms, found.environment())
+
+
+def _ready(arms: Sequence[Arm], environment: dict[str, str]) -> Sequence[Arm]:
+    """Arms with their models found; those that ask the same of the same endpoints are looked at once."""
+    asked: list[tuple[WorkSettings, WorkSettings]] = []
+    done: list[Arm] = []
+    for arm in arms:
+        work = next((after for before, after in asked if before == arm.config.work), None)
+        if work is None:
+            work = ready(arm.config, environment, Caps()).work
+            asked.append((arm.config.work, work))
+        done.append(replace(arm, config=arm.config.model_copy(update={"work": work})))
+    return done
+
+
+def _rehearse(engine: Engine, arms: Sequence[Arm], seeds: Seeds) -> None:
+    """Raises ConfigError when one of the names is taken by another run, before the first is begun."""
+    with engine.connect() as connection:
+        for arm in arms:
+            begin(connection, name=arm.run, stem="", config=arm.config, seeds=seeds, caps=Caps())
+        connection.rollback()
+
+
+def _grow(engine: Engine, found: places.Places, arm: Arm, seeds: Seeds, again: str) -> Run:
+    """One recipe's run, begun or taken up, to its end."""
+    run = begin_run(engine, arm.run, "", arm.config, seeds, Caps())
+    if run.status not in ENDED:
+        start_programs(engine, found, run)
+        run = watch(engine, run, again=again)
+    refuse_unended(run, again=again)
+    return run
+
+
+def _conclude(engine: Engine, name: str, runs: Sequence[Run], setting: Setting, out: Path, *, as_json: bool) -> None:
+    """Writes and shows the figures, and ends with the exit code that fits."""
+    # Not at the top: figures need a library that takes its time to load, and a refusal need not wait for it.
+    from orchestrator.compare import figures, picture, record, table, wording
+    from orchestrator.compare.gather import outcome_of
+
+    with engine.connect() as connection:
+        comparison = figures.compare([outcome_of(connection, run) for run in runs])
+    found = record.as_json(name, comparison, setting)
+    write_text(f"{found}\n", out / "compare.json")
+    write_text(table.markdown(comparison, setting), out / "compare.md")
+    write_text(picture.picture(comparison, setting), out / "compare.svg")
+    if as_json:
+        print(found)
+    else:
+        console = Console(highlight=False)
+        console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+        console.print(table.terminal(comparison, setting, console.width))
+        for note in wording.notes(comparison, setting):
+            console.print(Text(f"\n{note}"))
+    say(f"table, figures and picture in {out / 'compare.md'}, {out / 'compare.json'} and {out / 'compare.svg'}")
+    if stopped := [run.name for run in runs if run.status == "stopped"]:
+        say(f"stopped by its budget: {', '.join(stopped)}; choose another --name to compare again")
+        raise typer.Exit(BUDGET)

@@ -1,0 +1,1 @@
+"""Rules of selection: each says where the next litter is born."""

@@ -1,0 +1,136 @@
+"""What is compared: the same seeds, calls, judge and harvest for every recipe, or one clear line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from db.errors import ConfigError
+from db.records import NodeRow
+from orchestrator.compare.arms import Arm, Terms, arms_of, default_name, recipes_of, setting_of
+from orchestrator.compare.gather import calls_of, tree_outcome
+from orchestrator.compare.outcome import Marks
+from workers.config import Role
+
+LAYERS: list[dict[str, Any]] = [{"endpoints": {"default": {"model": "m"}}}]
+TERMS = Terms(max_calls=90, seeds=3, top=4)
+
+
+def arms(recipes: str = "idea-mcts,random", terms: Terms = TERMS, options: Sequence[str] = ()) -> tuple[Arm, ...]:
+    return arms_of(recipes_of(recipes), "x", LAYERS, options, terms)
+
+
+def test_every_arm_has_the_same_terms_and_a_run_of_its_own() -> None:
+    found = arms(options=["seed=7"])
+    assert [arm.run for arm in found] == ["x-idea-mcts", "x-random"]
+    for arm in found:
+        harvest = arm.config.harvest
+        assert (arm.config.search.calls, arm.config.seed) == (30, 7)
+        assert (harvest.mode, harvest.per_tree, harvest.size) == ("estimate", 4, 12)
+        assert harvest.held_out and not harvest.responses
+    assert found[0].config.work == found[1].config.work
+    assert found[0].config.search.model_dump()["iterations"] == 1000  # its calls end it, not its iterations
+
+
+def test_the_layers_of_one_arm_are_not_changed_for_the_next() -> None:
+    layers: list[dict[str, Any]] = [*LAYERS, {"harvest": {"noise": 0.7}}]
+    found = arms_of(("random", "beam"), "x", layers, ["harvest.again=1"], TERMS)
+    assert [(arm.config.harvest.noise, arm.config.harvest.again) for arm in found] == [(0.7, 1)] * 2
+    assert layers[1] == {"harvest": {"noise": 0.7}}
+
+
+REFUSED = {
+    "one recipe": ({"recipes": "random"}, ("'random'", "at least two", "idea-mcts")),
+    "no recipe": ({"recipes": " , "}, ("at least two",)),
+    "one twice": ({"recipes": "random,beam, random"}, ("'random' is named twice",)),
+    "an unknown one": ({"recipes": "random,bean"}, ("'bean'", "did you mean 'beam'")),
+    "no calls": ({"terms": Terms(max_calls=0, seeds=3, top=5)}, ("--max-calls 0", "above 0")),
+    "none to harvest": ({"terms": Terms(max_calls=90, seeds=3, top=0)}, ("--top 0", "above 0")),
+    "too few calls": (
+        {"terms": Terms(max_calls=20, seeds=3, top=5)},
+        ("--max-calls 20", "3 seeds get 6 calls each", "idea-mcts takes 7", "at least 21"),
+    ),
+    "an option that is not everybody's": (
+        {"options": ["search.children=3"]},
+        ("recipe random", "unknown option 'search.children'"),
+    ),
+    "an option of the comparison": ({"options": ['harvest.mode="paths"']}, ("harvest.mode", "compare sets it itself")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_compared_is_refused_in_one_line(name: str) -> None:
+    given, says = REFUSED[name]
+    with pytest.raises(ConfigError) as refusal:
+        arms(**given)  # type: ignore[arg-type]  # of the parameters' types, each
+    assert [words for words in says if words not in str(refusal.value)] == [], refusal.value
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_name_that_no_run_can_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="letters"):
+        arms_of(("random", "beam"), "a/b", LAYERS, [], TERMS)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"), [("seeds", "compare-seeds"), ("my tasks (1)", "compare-my-tasks-1"), ("…", "compare-seeds")]
+)
+def test_without_a_name_it_is_named_after_its_seeds(stem: str, name: str) -> None:
+    assert default_name(stem) == name
+
+
+def test_models_and_judges_are_put_in_words() -> None:
+    layers = [
+        {
+            "endpoints": {"default": {"model": "m"}, "far": {"model": "n"}},
+            "roles": {"examiner": {"endpoint": "far"}},
+            "judges": {"quality": "expected"},
+        }
+    ]
+    work = arms_of(("random", "beam"), "x", layers, [], Terms(max_calls=90, seeds=3, top=4))[0].config.work
+    found = setting_of(work, TERMS)
+    assert (found.judge, found.examiner, found.same_model) == ("m", work.endpoint(Role.EXAMINER).model, False)
+    assert found.judged_by == "quality by expected score, complexity by rubric, diversity by tags"
+    assert setting_of(arms()[0].config.work, TERMS).same_model
+
+
+def row(key: str, parent: str | None, *calls: str, status: str = "scored", iteration: int = 0) -> NodeRow:
+    return NodeRow(
+        tree_id=1,
+        key=key,
+        parent_key=parent,
+        ordinal=0,
+        depth=0 if parent is None else 1,
+        operator=None,
+        origin="seed" if parent is None else "expansion",
+        iteration=iteration,
+        status=status,
+        reward=float(len(key)) if status == "scored" else None,
+        calls=calls,
+    )
+
+
+def test_a_call_that_judged_a_litter_is_one_and_a_replayed_one_is_another() -> None:
+    litter = [row("a", "r", "evolve-1", "judge-1"), row("b", "r", "evolve-2", "judge-1")]
+    assert calls_of(litter) == 3
+    again = row("c", "r", "evolve-1", "judge-1", iteration=1)  # the same answers once more, from the ledger
+    assert calls_of([*litter, again]) == 5
+
+
+def test_a_tree_is_what_was_harvested_of_it_and_what_it_took() -> None:
+    rows = [
+        row("seed", None, "judge-0"),
+        row("aa", "seed", "e1", "j1"),
+        row("bbb", "seed", "e2", "j1"),
+        row("c", "aa", "e3", status="rejected"),
+        row("d", "aa", "e4", status="failed"),
+    ]
+    found = tree_outcome(rows, {"bbb"}, {(1, "bbb"): 2.5, (1, "seed"): 1.5})
+    assert found.root == Marks(search=4.0, held_out=1.5)
+    assert found.harvest == (Marks(search=3.0, held_out=2.5),)
+    assert (found.calls, found.scored, found.rejected, found.lost) == (5, 2, 1, 1)
+
+
+def test_a_tree_that_was_never_opened_is_empty() -> None:
+    found = tree_outcome([], set(), {})
+    assert (found.root, found.harvest, found.calls) == (Marks(), (), 0)
