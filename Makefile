@@ -2,8 +2,8 @@
 # docker, no key. Each makes .venv from a lock with hashes when it is missing or stale.
 #   PYTHON=/path/to/python   the Python that .venv is made with
 #   ARGS="..."               further arguments for run or test
-
 #   KILLS, SEED, SCENARIO, MINUTES, N   of chaos and soak; scenarios: chaos, caps, outage, doubled
+#   SEEDS   of bench-search
 
 SHELL := /bin/sh
 KILLS := 40
@@ -11,12 +11,13 @@ SEED := 1
 SCENARIO := chaos
 MINUTES := 10
 N := 20
+SEEDS := 200
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos chaos-restarts soak bench-limiter setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test chaos chaos-restarts soak bench-limiter bench-search bench-diversity setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -44,6 +45,14 @@ soak: ## steady load: memory of each process, dead rows, claim latency (MINUTES=
 bench-limiter: ## the shared limiter against a token bucket: 429s and time, limit configured and unknown
 	@$(SETUP) dev
 	@$(BIN)/python benchmarks/limiter.py $(ARGS)
+
+bench-search: ## every policy on landscapes of known optimum, at equal calls; tables and pictures (SEEDS=200)
+	@$(SETUP) dev
+	@$(BIN)/python -m benchmarks.search --seeds $(SEEDS) $(ARGS)
+
+bench-diversity: ## the diversity gate beside rouge-score, at 1,000, 10,000 and 50,000 texts
+	@$(SETUP) dev
+	@$(BIN)/python benchmarks/diversity.py $(ARGS)
 
 setup: ## .venv with everything that the other verbs need
 	@$(SETUP) dev

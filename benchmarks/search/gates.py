@@ -50,7 +50,9 @@ def judged(results: Results, case: Case) -> Figure | None:
 
 
 def ratio(results: Results, one: Case, other: Case) -> float:
-    return fmean(r.judged for r in results[one]) / fmean(r.judged for r in results[other])
+    """Of mean regrets, over the seeds that both have."""
+    pairs = list(zip(results[one], results[other], strict=False))
+    return fmean(a.judged for a, _ in pairs) / fmean(b.judged for _, b in pairs)
 
 
 def compared(results: Results) -> list[Cell]:
@@ -140,4 +142,4 @@ def of_cost(costs: dict[str, Cost]) -> Iterator[Gate]:
 
 
 def slug(label: str) -> str:
-    return label.lower().replace(" ", "_").replace(",", "").replace(".", "0.")
+    return label.lower().replace(" ", "_").replace("-", "_").replace(",", "").replace(".", "0.")

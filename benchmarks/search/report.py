@@ -122,9 +122,9 @@ def against_best(results: Results) -> str:
         for name in NAMES:
             ours = results[Case(landscape=name, player=DEFAULT, calls=calls)]
             there = {r: results.get(Case(landscape=name, player=r, calls=calls)) for r in RIVALS}
-            found = {rival: some for rival, some in there.items() if some}
-            best = min(found, key=lambda rival: fmean(one.judged for one in found[rival]))
-            row.append(f"{signed(paired(ours, found[best]))} ({best})")
+            found = {rival: paired(ours, some) for rival, some in there.items() if some}
+            best = max(found, key=lambda rival: found[rival].mean)
+            row.append(f"{signed(found[best])} ({best})")
         rows.append(row)
     note = "Paired difference of regret, +- one standard error. The rival is picked after the fact, in its favour.\n\n"
     return note + table(("calls", *NAMES), rows)

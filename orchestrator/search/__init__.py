@@ -11,7 +11,9 @@ Texts never enter here: the core knows keys, operators and rewards.
 
 from orchestrator.search.harvest import best, candidates
 from orchestrator.search.idea_mcts import IdeaMcts
+from orchestrator.search.policy import Policy
 from orchestrator.search.replay import replay
+from orchestrator.search.snapshot import restore, snapshot
 from orchestrator.search.stepwise import Choice, Plan, Rule, Stepwise
 from orchestrator.search.tree import (
     Evaluate,
@@ -21,7 +23,6 @@ from orchestrator.search.tree import (
     Node,
     Origin,
     Outcome,
-    Policy,
     Proposal,
     Rejected,
     Rollout,
@@ -64,5 +65,7 @@ __all__ = [
     "plant",
     "release",
     "replay",
+    "restore",
+    "snapshot",
     "tell",
 ]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator.search.ids import child_key, root_key
 
@@ -115,22 +115,6 @@ class Step:
 
     proposals: tuple[Proposal, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
-
-
-class Policy(Protocol):
-    """A way to grow trees."""
-
-    def within(self, evolutions: int) -> "Policy":
-        """The same, with no more evolutions of a tree than these."""
-        ...
-
-    def ask(self, tree: "Tree", most: int = NO_LIMIT) -> Step:
-        """Everything that can be decided now, at most so many evolutions. An empty step: wait, or it is spent."""
-        ...
-
-    def is_spent(self, tree: "Tree") -> bool:
-        """Nothing more will be asked of this tree."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,11 +325,12 @@ def evaluations(tree: Tree, together: int = TOGETHER) -> tuple[Evaluate, ...]:
     """The litters whose texts are all there, sent out to be judged, at most so many in one go."""
     found: list[Evaluate] = []
     for keys in tree.ripe.values():
-        ordered = sorted(keys, key=lambda key: tree.nodes[key].ordinal)
-        parent = tree.nodes[ordered[0]].parent
+        # One that was taken back may have been scored all the same.
+        waiting = [node for node in map(tree.node, keys) if node.status is Status.GENERATED]
+        ordered = [node.key for node in sorted(waiting, key=lambda node: node.ordinal)]
         tree.in_flight.update(ordered)
-        starts = range(0, len(ordered), together)
-        found += [Evaluate(parent=parent, nodes=tuple(ordered[i : i + together])) for i in starts]
+        for start in range(0, len(ordered), together):
+            found.append(Evaluate(parent=waiting[0].parent, nodes=tuple(ordered[start : start + together])))
     tree.ripe.clear()
     return tuple(found)
 

@@ -22,7 +22,7 @@ from orchestrator.stack.postgres_files import places
 from orchestrator.stack.process import strays
 
 CLI = (sys.executable, "-m", "orchestrator.cli")
-PATIENCE_S = 150.0
+PATIENCE_S = 280.0
 T = TypeVar("T")
 ROW_KEYS = {
     *("id", "instruction", "output", "seed", "operators", "depth", "quality", "diversity", "complexity", "reward"),

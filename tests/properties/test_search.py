@@ -252,36 +252,44 @@ class Watched:
 
 
 def scanned(tree: Tree, plan: Plan, rule: TunedUct) -> Node:
-    """What UCT selects, by looking at every child. What is under way is a child, whatever else it counts for."""
-    committed, node = set(tree.committed), tree.node(tree.root)
-    known = [tree.node(key).reward for key in (tree.root, *committed)]
-    rewards = [reward for reward in known if reward is not None]
+    """What UCT selects, by looking at every child, and everything counted anew but the tallies."""
+    committed = {tree.root, *tree.committed}
+    rewards = [node.reward for node in tree.nodes.values() if node.key in committed and node.reward is not None]
     low, high = (min(rewards, default=0.0), max(rewards, default=0.0)) if rule.normalise else (0.0, 1.0)
+    span = (high - low) or 1.0
+    losses = rule.loss if rule.correction is Correction.VIRTUAL_LOSS else 0.0
+    seen = 1.0 if rule.correction is Correction.WU else losses
 
     def able(node: Node) -> list[Node]:
-        if node.depth + 1 >= plan.max_depth:
-            return []
         children = [child for child in tree.scored_children(node.key) if child.key in committed]
-        return [child for child in children if not barren(child)]
+        return [child for child in children if child.depth < plan.max_depth and not barren(child)]
 
     def barren(node: Node) -> bool:
         lost = sum(child.reward is None and child.key in committed for child in tree.children_of(node.key))
         return not able(node) and lost > tree.tally(node.key).visits
 
-    while True:
-        children, tally, open_to = tree.children_of(node.key), tree.tally(node.key), able(node)
-        own = node.key == tree.root and node.reward is not None
-        under_way = tally.pending if rule.correction is Correction.WU else 0
-        if rule.correction is Correction.NONE:
-            children = [child for child in children if child.key in committed]
-        narrow = len(children) < rule.widening * max(1, tally.visits + own + under_way) ** rule.exponent
-        if narrow or not open_to:
-            return node
-        log_n = math.log(max(1.0, rule.visits(tally) + own))
-        bounds = {
-            child.key: rule.ucb(tree.tally(child.key), log_n, log_n, low, (high - low) or 1.0)[0] for child in open_to
-        }
-        node = min(open_to, key=lambda child: (-bounds[child.key], child.key))
+    def bound(child: Node, n: float) -> float:
+        tally = tree.tally(child.key)
+        spread = math.log(n) / (tally.visits + seen * tally.pending)
+        if rule.variance:
+            mean = tally.value_sum / tally.visits
+            variance = max(0.0, tally.squares / tally.visits - mean * mean) / (span * span)
+            spread *= min(0.25, variance + math.sqrt(2 * spread))
+        mean = (tally.value_sum - low * tally.visits) / (span * (tally.visits + losses * tally.pending))
+        return mean + rule.exploration * math.sqrt(spread)
+
+    node = tree.node(tree.root)
+    while children := able(node):
+        tally = tree.tally(node.key)
+        visits = tally.visits + (node.key == tree.root and node.reward is not None)
+        every = tree.children_of(node.key)
+        wide = sum(child.key in committed for child in every) if rule.correction is Correction.NONE else len(every)
+        n = visits + (tally.pending if rule.correction is Correction.WU else 0)
+        if wide < rule.widening * n**rule.exponent:
+            break
+        bounds = {child.key: bound(child, visits + seen * tally.pending) for child in children}
+        node = min(children, key=lambda child: (-bounds[child.key], child.key))
+    return node
 
 
 # 8
@@ -324,15 +332,20 @@ def test_raising_a_childs_score_never_lowers_its_rank(
     raised = with_reward(tree, key, (tree.node(key).reward or 0.0) + rise / 8)
     by_reward = [[node.key for node in best(one, len(one.nodes))].index(key) for one in (tree, raised)]
     assert by_reward[1] <= by_reward[0]
-    # Normalised, a raised score stretches the scale for all; what has one visit still loses nothing by it.
-    if isinstance(policy, IdeaMcts):
-        normalised = policy.uct.normalise
-    else:
-        assert isinstance(policy, Stepwise)
-        assert isinstance(policy.rule, TunedUct)
-        normalised = policy.rule.normalise
-    if tree.tally(key).visits <= 1 or not normalised:
+    if tree.tally(key).visits <= 1 or not is_touched_by_others(policy):
         assert rank(raised, policy, key) <= rank(tree, policy, key)
+
+
+def is_touched_by_others(policy: Policy) -> bool:
+    """Whether a score among many says more than its mean: it stretches the scale for all, or makes a child look sure.
+
+    What has one visit loses nothing even so.
+    """
+    if isinstance(policy, IdeaMcts):
+        return policy.uct.normalise
+    assert isinstance(policy, Stepwise)
+    assert isinstance(policy.rule, TunedUct)
+    return policy.rule.normalise or policy.rule.variance
 
 
 def with_reward(tree: Tree, key: str, reward: float) -> Tree:
@@ -348,19 +361,15 @@ def with_reward(tree: Tree, key: str, reward: float) -> Tree:
 
 def rank(tree: Tree, policy: Policy, key: str) -> int:
     """The place among the siblings, best first."""
-    siblings = tree.scored_children(tree.node(key).parent or tree.root)
+    parent = tree.node(key).parent or tree.root
+    siblings = [child.key for child in tree.scored_children(parent)]
     if isinstance(policy, IdeaMcts):
-        bounds = {child.key: uct_score(tree, child, policy.uct) for child in siblings}
+        bounds = {child: uct_score(tree, tree.node(child), policy.uct) for child in siblings}
     else:
         assert isinstance(policy, Stepwise)
         assert isinstance(policy.rule, TunedUct)
-        rewards = [node.reward for node in tree.nodes.values() if node.reward is not None]
-        low, high = (min(rewards), max(rewards)) if policy.rule.normalise else (0.0, 1.0)
-        log_n = math.log(max(1.0, policy.rule.visits(tree.tally(siblings[0].parent or tree.root))))
-        bounds = {
-            child.key: policy.rule.ucb(tree.tally(child.key), log_n, log_n, low, (high - low) or 1.0)[0]
-            for child in siblings
-        }
+        rate = policy.rule.families(tree, policy.plan).rate(tree, parent)
+        bounds = {child: rate(child)[0] for child in siblings}
     return sorted(bounds, key=lambda child: (-bounds[child], child)).index(key)
 
 

@@ -9,6 +9,7 @@ from db.errors import ConfigError
 from orchestrator.begin import differences
 from orchestrator.config import RECIPES, RunConfig, build, of_recipe, read_file
 from orchestrator.local import local_settings
+from orchestrator.recipes import IdeaMctsSearch
 from workers.config import Endpoint
 
 BASE = {"endpoints": {"default": {"model": "m"}}}
@@ -20,6 +21,7 @@ def config(*options: str, layer: dict[str, Any] | None = None) -> RunConfig:
 
 def test_the_defaults_are_the_published_constants():
     search = config().search
+    assert isinstance(search, IdeaMctsSearch)
     assert (search.exploration, search.children, search.iterations) == (1.0, 5, 3)
     assert (search.max_depth, search.stop_reward, len(search.operators)) == (4, 10.0, 12)
     assert config().harvest.mode == "paths"
@@ -28,6 +30,7 @@ def test_the_defaults_are_the_published_constants():
 
 def test_later_layers_and_set_options_win():
     found = config("search.iterations=2", "seed=5", layer={"search": {"iterations": 9, "children": 4}})
+    assert isinstance(found.search, IdeaMctsSearch)
     assert (found.search.iterations, found.search.children, found.seed) == (2, 4, 5)
 
 

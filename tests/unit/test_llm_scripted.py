@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def test_a_scoring_prompt_gets_a_distribution_over_the_grades(last: str, token: 
     made = answers.completion({"prompt": few_shot("Difficulty", last), "logprobs": 20, "max_tokens": 1}, 1)
     assert made.alternatives is not None and re.fullmatch(token, made.text)
     assert sum(bool(re.fullmatch(token, name)) for name in made.alternatives) == 6
-    assert 1 < (expectation(made.alternatives) or 0) < 4
+    assert 1 < graded(made.alternatives) < 4
 
 
 def test_the_grades_of_a_scoring_prompt_follow_the_text():
@@ -146,7 +146,13 @@ def test_the_grades_of_a_scoring_prompt_follow_the_text():
         answers.completion({"prompt": f"Task: {text}\nDifficulty: ", "logprobs": 10}, 1).alternatives
         for text in ("Say hello.", evolve(evolve(evolve(SEED_TEXTS[3]))))
     )
-    assert plain and rich and (expectation(plain) or 0) + 1 < (expectation(rich) or 0)
+    assert graded(plain) + 1 < graded(rich)
+
+
+def graded(alternatives: Mapping[str, float] | None) -> float:
+    grade = expectation(alternatives or {})
+    assert isinstance(grade, float)
+    return grade
 
 
 def test_near_texts_have_near_embeddings():

@@ -114,6 +114,20 @@ def test_a_released_text_is_judged_again_with_its_litter():
     assert options.ask(tree).proposals == (first,)
 
 
+def test_a_text_that_was_scored_after_its_release_is_not_judged_again():
+    options = policy(siblings=2)
+    tree = planted(options)
+    first, second = expand(options, tree)
+    for node in (first, second):
+        tell(tree, Grown(key=node.key))
+    options.ask(tree)
+    for node in (first, second):
+        release(tree, node.key)
+    assert tell(tree, Scored(key=first.key, reward=6.0))
+    assert options.ask(tree).proposals == (Evaluate(parent=tree.root, nodes=(second.key,)),)
+    assert tree.in_flight == {second.key}
+
+
 def test_no_key_is_given_twice_when_an_older_sibling_was_released():
     options = policy(in_flight=3)
     tree = planted(options)
@@ -227,13 +241,15 @@ def test_evolutions_under_way_spread_by_themselves():
 
 
 def test_the_mean_is_blind_to_what_is_under_way_and_a_virtual_loss_is_not():
-    tree = planted(policy())
-    (node,) = expand(policy(), tree)
-    score(policy(), tree, node.key, 8.0)
-    policy().ask(tree, 0)
-    tally = replace(tree.tally(node.key), pending=3)
-    assert TunedUct().ucb(tally, 0.0, 0.0, 4.0, 8.0)[0] == 0.5
-    assert TunedUct(correction=Correction.VIRTUAL_LOSS).ucb(tally, 0.0, 0.0, 4.0, 8.0)[0] == 0.125
+    found = {}
+    for correction in (Correction.WU, Correction.VIRTUAL_LOSS):
+        rule = TunedUct(correction=correction, exploration=0.0)
+        tree = planted(policy(rule), reward=4.0)
+        walk(policy(rule), tree, [8.0, 12.0])
+        (child, _) = tree.issued
+        tree.tally(child).pending = 3
+        found[correction] = rule.families(tree, PLAN).rate(tree, tree.root)(child)[0]
+    assert found == {Correction.WU: 0.5, Correction.VIRTUAL_LOSS: 0.125}
 
 
 @pytest.mark.parametrize("wrong", [{"exploration": -1.0}, {"widening": 0.0}, {"exponent": 1.5}, {"loss": -1.0}])

@@ -53,32 +53,13 @@ class TunedUct:
             raise ValueError("uct needs exploration >= 0, widening > 0, exponent in (0, 1] and loss >= 0")
 
     def select(self, tree: Tree, plan: Plan) -> Node | None:
-        memo = remembered(tree, (self, plan.max_depth), lambda: Families(tree, plan, self))
-        key = tree.root
-        while (child := memo.descend(tree, key)) is not None:
+        families, key = self.families(tree, plan), tree.root
+        while (child := families.descend(tree, key)) is not None:
             key = child
         return tree.nodes[key]
 
-    def visits(self, tally: Tally) -> float:
-        """N of a node as exploration sees it."""
-        if self.correction is Correction.WU:
-            return tally.visits + tally.pending
-        if self.correction is Correction.VIRTUAL_LOSS:
-            return tally.visits + self.loss * tally.pending
-        return tally.visits
-
-    def ucb(self, tally: Tally, log_n: float, log_until: float, low: float, span: float) -> tuple[float, float]:
-        """The upper confidence bound of a node whose parent has ln N of `log_n`; and of `log_until`, if larger."""
-        visits = self.visits(tally)
-        lost = visits - tally.visits if self.correction is Correction.VIRTUAL_LOSS else 0
-        mean = (tally.value_sum - low * tally.visits) / (span * (tally.visits + lost))
-        now, then = log_n / visits, log_until / visits
-        if self.variance:
-            own = tally.value_sum / tally.visits
-            variance = max(0.0, tally.squares / tally.visits - own * own) / (span * span)
-            now *= min(0.25, variance + math.sqrt(2 * now))
-            then *= min(0.25, variance + math.sqrt(2 * then))
-        return mean + self.exploration * math.sqrt(now), mean + self.exploration * math.sqrt(then)
+    def families(self, tree: Tree, plan: Plan) -> "Families":
+        return remembered(tree, (self, plan.max_depth), lambda: Families(tree, plan, self))
 
 
 class Family:
@@ -102,12 +83,16 @@ class Family:
 class Families(Memo):
     """The families of a tree, and the range of its rewards."""
 
-    __slots__ = ("_families", "_high", "_low", "_max_depth", "_options", "_range")
+    __slots__ = ("_families", "_high", "_losses", "_low", "_max_depth", "_options", "_range", "_seen", "_widens")
 
     def __init__(self, tree: Tree, plan: Plan, options: TunedUct) -> None:
         super().__init__()
-        self._options = options
-        self._max_depth = plan.max_depth
+        self._options, self._max_depth = options, plan.max_depth
+        correction = options.correction
+        # What one evolution under way counts for: visits in the exploration term, losses in the mean, N in widening.
+        self._losses = options.loss if correction is Correction.VIRTUAL_LOSS else 0.0
+        self._seen = 1.0 if correction is Correction.WU else self._losses
+        self._widens = correction is Correction.WU
         own = tree.nodes[tree.root].reward
         self._families = {tree.root: Family(own is not None)}
         self._range = 1
@@ -147,24 +132,43 @@ class Families(Memo):
         if not family.ranking:
             return None
         wide = family.committed if options.correction is Correction.NONE else len(tree.children[key])
-        known = tally.visits + family.own + (tally.pending if options.correction is Correction.WU else 0)
-        if wide < options.widening * known**options.exponent:
+        visits = tally.visits + family.own + (tally.pending if self._widens else 0)
+        if wide < options.widening * visits**options.exponent:
             return None
-        return family.ranking.largest(self._rate(tree, family, options.visits(tally) + family.own))
+        return family.ranking.largest(self.rate(tree, key))
 
-    def _rate(self, tree: Tree, family: Family, visits: float) -> Rate:
-        """How the children of a node with this N are rated. Bounds that no longer hold are renewed."""
-        tallies, ucb = tree.tallies, self._options.ucb
-        low, span = (self._low, (self._high - self._low) or 1.0) if self._options.normalise else (0.0, 1.0)
+    def rate(self, tree: Tree, key: str) -> Rate:
+        """How the children of this node are rated: by their upper confidence bounds, for its N and for `until`.
+
+        Bounds of its ranking that no longer hold are renewed.
+        """
+        family, tally, tallies = self._families[key], tree.tallies[key], tree.tallies
+        visits = tally.visits + family.own + self._seen * tally.pending
         stale = visits > family.until or family.range != self._range
         if stale:
             # Every ~sqrt(N) visits a pass over ~sqrt(N) children: a step costs the same however large the family.
             family.until, family.range = visits + math.sqrt(visits), self._range
+        low, span = (self._low, (self._high - self._low) or 1.0) if self._options.normalise else (0.0, 1.0)
+        exploration, variance = self._options.exploration, self._options.variance
+        seen, losses, sqrt = self._seen, self._losses, math.sqrt
         log_n, log_until = math.log(visits), math.log(family.until)
 
-        def rate(child: str) -> tuple[float, float]:
-            return ucb(tallies[child], log_n, log_until, low, span)
+        def rated(child: str) -> tuple[float, float]:
+            one = tallies[child]
+            mean = (one.value_sum - low * one.visits) / (span * (one.visits + losses * one.pending))
+            count = one.visits + seen * one.pending
+            now, then = log_n / count, log_until / count
+            if variance:
+                spread = _variance(one) / (span * span)
+                now *= min(0.25, spread + sqrt(2 * now))
+                then *= min(0.25, spread + sqrt(2 * then))
+            return mean + exploration * sqrt(now), mean + exploration * sqrt(then)
 
         if stale:
-            family.ranking.renew(rate)
-        return rate
+            family.ranking.renew(rated)
+        return rated
+
+
+def _variance(tally: Tally) -> float:
+    mean = tally.value_sum / tally.visits
+    return max(0.0, tally.squares / tally.visits - mean * mean)
