@@ -47,16 +47,22 @@ def calls_for(settings: WorkSettings, children: int = 1) -> int:
     return sum(sum(of_roles.values()) for of_roles in calls)
 
 
-def share_in_evolutions(share: int, calls: Sequence[int], each: int, *, settled: bool) -> int:
-    """How many evolutions a tree may have had by now from its share of calls, at `each` calls for one.
+def evolutions_for(calls: int, litter_costs: Sequence[int]) -> int:
+    """How many evolutions so many calls are enough for, in litters that cost, with 1, 2, ... children, these calls."""
+    whole, rest = divmod(max(calls, 0), litter_costs[-1])
+    return whole * len(litter_costs) + sum(cost <= rest for cost in litter_costs[:-1])
 
-    `calls` are those that its evolutions took, in order of issue. Some cost less than was thought (refused ones,
-    litters judged together), so when all are settled the rest of the share makes another round, until it is too small.
+
+def share_in_evolutions(share: int, calls: Sequence[int], litter_costs: Sequence[int], *, settled: bool) -> int:
+    """How many evolutions a tree may have had by now from its share of calls.
+
+    `calls` are those that its evolutions took, in order of issue. Some cost less than was thought, as refused ones do,
+    so when all are settled the rest of the share makes another round, until it is too small.
     """
     allowed = 0
     while allowed < len(calls) or (settled and allowed == len(calls)):
-        more = (share - sum(calls[:allowed])) // each
-        if more <= 0:
+        more = evolutions_for(share - sum(calls[:allowed]), litter_costs)
+        if not more:
             break
         allowed += more
     return allowed

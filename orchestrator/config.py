@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 
 from db.errors import ConfigError
 from db.records import Json, Run
+from orchestrator.budget import calls_for
 from orchestrator.operators import check_use, default_operators, load_operators, names_fault
 from orchestrator.recipes import SEARCHES, SearchSettings
 from workers.config import Role, Settings, WorkSettings
@@ -231,7 +232,8 @@ def build(recipe: str, layers: Sequence[Mapping[str, Any]], options: Sequence[st
     except ValidationError as error:
         raise ConfigError(explain(error, model)) from None
     check_use(Path(str(file)), own, config.search.operators, config.work.endpoint(Role.EVOLVER).style)
-    return config
+    together = calls_for(config.work, 2) < 2 * calls_for(config.work)
+    return config.model_copy(update={"search": config.search.settled(judged_together=together)})
 
 
 def default_of(model: type[RunConfig]) -> tuple[str, ...]:

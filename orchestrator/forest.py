@@ -19,12 +19,16 @@ class Growing:
     row: TreeRow
     tree: Tree
     calls: Counter[str] = field(default_factory=Counter)
+    named: set[tuple[str | None, int, str]] = field(default_factory=set)
     budget: int = 0
 
     def count(self, rows: Iterable[NodeRow]) -> None:
-        """Counts the calls behind what became of nodes."""
+        """Counts the calls behind what became of nodes. One that judged a whole litter is named by each of it."""
         for row in rows:
-            self.calls[row.key] += len(row.calls)
+            node = self.tree.node(row.key)
+            mine = {(node.parent, node.iteration, call) for call in row.calls} - self.named
+            self.named |= mine
+            self.calls[row.key] += len(mine)
 
 
 def planted(row: TreeRow, run_seed: int) -> tuple[Growing, NodeRow]:

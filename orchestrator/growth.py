@@ -46,7 +46,7 @@ class Growth:
     def __init__(self, config: RunConfig, prompts: Prompts) -> None:
         self._config = config
         self._prompts = prompts
-        self._each = calls_for(config.work)
+        self._litter_costs = [calls_for(config.work, count + 1) for count in range(config.search.least_litter)]
         self._growing: dict[int, Growing] = {}
         self._waiting: list[TreeRow] = []
         self._harvestable = 0
@@ -153,7 +153,7 @@ class Growth:
         share, tree = self._config.search.calls or 0, growing.tree
         if not growing.budget or (len(tree.issued) >= growing.budget and not tree.open):
             taken = [growing.calls[key] for key in tree.issued]
-            growing.budget = share_in_evolutions(share, taken, self._each, settled=not tree.open)
+            growing.budget = share_in_evolutions(share, taken, self._litter_costs, settled=not tree.open)
         return growing.budget
 
     def _propose(self, growing: Growing, writes: Writes, purse: Purse) -> bool:

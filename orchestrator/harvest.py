@@ -20,7 +20,7 @@ from orchestrator.growth import Writes
 from orchestrator.issue import NOTHING, Purse, judging_task, response_task
 from orchestrator.pool import Candidate, Verdict, choose, ranked
 from orchestrator.search import candidates
-from orchestrator.search.harvest import estimates
+from orchestrator.search.harvest import estimates, evolved
 from orchestrator.seeds import Seed
 from workers.contracts import Reason
 
@@ -143,7 +143,8 @@ class Harvest:
     def _best_of(self, growing: Growing, heard: Heard, *, generous: bool) -> list[tuple[str, float]]:
         """The nodes of a tree that may be chosen, best first, and what each is worth."""
         estimated = heard.of_tree(growing) if self._chosen.mode == "estimate" else {}
-        worths = {node.key: estimated.get(node.key, node.reward or 0.0) for node in candidates(growing.tree)}
+        found = candidates(growing.tree) if self._chosen.mode == "paths" else evolved(growing.tree)
+        worths = {node.key: estimated.get(node.key, node.reward or 0.0) for node in found}
         most = self._chosen.per_tree
         limit = None if most is None else math.ceil(most * _GENEROUS) if generous else most
         return sorted(worths.items(), key=lambda item: (-item[1], item[0]))[:limit]
@@ -158,7 +159,7 @@ class Harvest:
         """Has examples, and the seeds they come of, scored by the judge that no search has seen."""
         if not self._chosen.held_out:
             return []
-        roots = nodes.roots_of(connection, sorted({candidate.tree_id for candidate in accepted}))
+        roots = nodes.roots_of(connection, [row.id for row in runs.trees_of(connection, run.id)])
         litters = _litters(accepted)
         litters |= {(tree_id, None): [key] for tree_id, key in roots.items()}
         wanted = [

@@ -11,12 +11,16 @@ from orchestrator.search.rules.beam import Beam
 from orchestrator.search.rules.best_of_n import BestOfN
 from orchestrator.search.rules.chains import EvolChains
 from orchestrator.search.rules.front import PacedFront
+from orchestrator.search.rules.gradient import GradientFront
 from orchestrator.search.rules.greedy import Greedy
 from orchestrator.search.rules.random_parent import RandomParent
 from orchestrator.search.rules.uct import TunedUct
 from orchestrator.search.select import Uct
 from orchestrator.search.tree import NO_LIMIT
 from workers.config import EVOL_OPERATORS, GENERAL_OPERATORS, Settings
+
+# At equal calls, litters of four that one call judges are worth more than any policy: docs/benchmarks/search.md.
+_JUDGED_TOGETHER = 4
 
 
 class SearchSettings(Settings, ABC):
@@ -34,9 +38,18 @@ class SearchSettings(Settings, ABC):
     def litter(self) -> int:
         """The most evolutions that one task makes."""
 
+    @property
+    def least_litter(self) -> int:
+        """How many evolutions are judged together at the least, the last ones of a tree not counted."""
+        return self.litter
+
     @abstractmethod
     def policy(self, depth: int | None = None) -> Policy:
         """The policy, with this depth limit instead of its own where it has learnt a better one."""
+
+    def settled(self, *, judged_together: bool) -> "SearchSettings":
+        """The same with what depends on the judge: whether one call of it scores all siblings."""
+        return self
 
     @property
     def pilots(self) -> int:
@@ -71,6 +84,10 @@ class IdeaMctsSearch(SearchSettings):
     def litter(self) -> int:
         return self.children
 
+    @property
+    def least_litter(self) -> int:
+        return 1  # a step of a simulation
+
     def policy(self, depth: int | None = None) -> IdeaMcts:
         uct = Uct(
             exploration=self.exploration,
@@ -96,9 +113,10 @@ class StepwiseSearch(SearchSettings, ABC):
     """What the recipes share that choose one parent after another.
 
     `nodes` is the budget of a tree in evolutions, the same for every seed (policies.md, 5). `depth` is a limit, or
-    `learnt`: from `pilot` trees that are grown first, where there are at least four times as many seeds. `order` says
-    when a result is taken into account: `issue` makes a run the same whatever the workers, `arrival` may be faster
-    where one tree is grown alone. `points` is how far rewards can lie apart: the scale of the operator rule.
+    `learnt`: from `pilot` trees that are grown first, where there are at least four times as many seeds. `siblings` is
+    the size of a litter; unset, four where one call judges them together. `order` says when a result is taken into
+    account: `issue` makes a run the same whatever the workers, `arrival` may be faster where one tree is grown alone.
+    `points` is how far rewards can lie apart: the scale of the operator rule.
     """
 
     nodes: int = Field(default=32, ge=1, le=1_000_000)
@@ -106,7 +124,7 @@ class StepwiseSearch(SearchSettings, ABC):
     pilot: int = Field(default=4, ge=1, le=100)
     pilot_depth: int = Field(default=8, ge=2, le=64)
     unlearnt_depth: int = Field(default=6, ge=1, le=64)
-    siblings: int = Field(default=1, ge=1, le=6)
+    siblings: int | None = Field(default=None, ge=1, le=6)
     in_flight: int | None = Field(default=None, ge=1, le=1024)
     order: Literal["issue", "arrival"] = "issue"
     operator_choice: Literal["thompson", "rotate", "uniform"] = "thompson"
@@ -122,7 +140,11 @@ class StepwiseSearch(SearchSettings, ABC):
 
     @property
     def litter(self) -> int:
-        return self.siblings
+        return self.siblings or 1
+
+    def settled(self, *, judged_together: bool) -> "StepwiseSearch":
+        siblings = self.siblings or (_JUDGED_TOGETHER if judged_together else 1)
+        return self.model_copy(update={"siblings": siblings})
 
     @property
     def pilots(self) -> int:
@@ -145,13 +167,13 @@ class StepwiseSearch(SearchSettings, ABC):
 
     def _plan(self, depth: int) -> Plan:
         # policies.md, 4: at most budget / (2 x depth limit) in flight, or every policy loses.
-        in_flight = self.in_flight or max(1, min(8, self.nodes // (2 * depth)))
+        in_flight = self.in_flight or max(1, min(8, self.nodes // (2 * depth * self.litter)))
         return Plan(
             operators=self.operators,
             budget=NO_LIMIT if self.calls else self.nodes,
             max_depth=depth,
-            siblings=self.siblings,
-            in_flight=in_flight * self.siblings,
+            siblings=self.litter,
+            in_flight=in_flight * self.litter,
             window=in_flight if self.order == "issue" else None,
         )
 
@@ -161,10 +183,22 @@ class PacedFrontSearch(StepwiseSearch):
 
     below: int = Field(default=1, ge=0, le=64)
     wide: float = Field(default=1.0, gt=0, le=100)
-    kappa: float = Field(default=1.5, ge=0, le=100)
+    kappa: float = Field(default=1.5, gt=0, le=100)
 
     def rule(self) -> PacedFront:
         return PacedFront(below=self.below, wide=self.wide, kappa=self.kappa)
+
+
+class GradientFrontSearch(StepwiseSearch):
+    """Recipe `gradient-front`: the paced front with a price on use, then the knowledge gradient (decision 9)."""
+
+    below: int = Field(default=1, ge=0, le=64)
+    price: float = Field(default=0.3, ge=0, le=100)
+    tail: float = Field(default=0.4, ge=0, le=1)
+    kappa: float = Field(default=1.5, gt=0, le=100)
+
+    def rule(self) -> GradientFront:
+        return GradientFront(below=self.below, price=self.price, tail=self.tail, kappa=self.kappa)
 
 
 class UctSearch(StepwiseSearch):
@@ -231,6 +265,7 @@ class EvolInstructSearch(StepwiseSearch):
 SEARCHES: dict[str, type[SearchSettings]] = {
     "idea-mcts": IdeaMctsSearch,
     "paced-front": PacedFrontSearch,
+    "gradient-front": GradientFrontSearch,
     "uct": UctSearch,
     "beam": BeamSearch,
     "greedy": GreedySearch,

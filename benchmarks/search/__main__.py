@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 def parse() -> Namespace:
     parser = ArgumentParser(prog="benchmarks.search", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=int(os.environ.get("SEEDS") or 200), help="at least 2")
+    parser.add_argument("--seeds", type=int, default=os.environ.get("SEEDS") or "200", help="at least 2")
     parser.add_argument("--quick", action="store_true", help="fewer budgets and numbers in flight, no TreeQuest")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help=f"folder of search.md and its pictures [{DOCS}]")

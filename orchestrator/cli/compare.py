@@ -31,7 +31,9 @@ SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .tx
 Recipes = Annotated[str, typer.Option("--recipes", help="Two recipes or more: idea-mcts,paced-front,random")]
 MaxCalls = Annotated[int, typer.Option("--max-calls", help="Calls of each recipe for evolutions and their scores")]
 Name = Annotated[str | None, typer.Option("--name", help="Its runs are called NAME-RECIPE; known ones are continued")]
-Options = Annotated[list[str] | None, typer.Option("--set", help="One option for all recipes, as for run")]
+Options = Annotated[
+    list[str] | None, typer.Option("--set", help="One option, as for run; beam.search.width=8 is for beam alone")
+]
 Field = Annotated[str | None, typer.Option("--field", help="Field of the seeds that holds the instruction")]
 Top = Annotated[int, typer.Option("--top", help="So many of the best nodes of each seed's tree count")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for compare.md, compare.json and compare.svg")]

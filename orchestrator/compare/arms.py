@@ -13,8 +13,9 @@ from orchestrator.config import RECIPES, RunConfig, build, of_recipe, parse_set
 from orchestrator.recipes import SEARCHES
 from workers.config import Role, Style, WorkSettings
 
-# Iterations of idea-mcts: more than any share of calls pays for, so that the calls alone end a tree, as elsewhere.
-_ENDLESS = 1000
+# Iterations of idea-mcts: more than its share of calls pays for, so that the calls end a tree, as elsewhere. Not
+# without end: where all that it selects is terminal, iterations cost nothing.
+_MOST_ITERATIONS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,31 +73,43 @@ def arms_of(
 ) -> tuple[Arm, ...]:
     """One arm a recipe, its run called `name-recipe`; the terms come on top of all layers and options.
 
+    An option that begins with a recipe, as in `beam.search.width=8`, is for this one alone.
+
     Raises:
         ConfigError: an option no recipe or not every recipe has, a share too small for one litter, a name that is none.
     """
     if terms.max_calls < 1 or terms.top < 1:
         wrong = f"--max-calls {terms.max_calls}" if terms.max_calls < 1 else f"--top {terms.top}"
         raise ConfigError(f"{wrong}: must be above 0")
-    own = terms.options()
-    for option in options:
-        if (place := ".".join(parse_set(option)[0])) in own:
-            raise ConfigError(f"--set {place}: compare sets it itself, alike for all recipes; leave it out")
-    arms = tuple(_arm(recipe, f"{name}-{recipe}", layers, options, own) for recipe in recipes)
+    given = {recipe: _options_of(recipe, recipes, options, terms) for recipe in recipes}
+    arms = tuple(_arm(recipe, f"{name}-{recipe}", layers, given[recipe]) for recipe in recipes)
     for arm in arms:
         _refuse_too_little(arm, terms)
     return arms
 
 
-def _arm(
-    recipe: str, run: str, layers: Sequence[Mapping[str, Any]], options: Sequence[str], own: Mapping[str, str]
-) -> Arm:
-    check_name(run)
-    more = [f"{place}={value}" for place, value in own.items()]
+def _options_of(recipe: str, recipes: Sequence[str], options: Sequence[str], terms: Terms) -> list[str]:
+    """The options of one recipe, then the terms."""
+    own = terms.options()
     if "iterations" in SEARCHES[recipe].model_fields:
-        more.append(f"search.iterations={_ENDLESS}")
+        own["search.iterations"] = str(min(_MOST_ITERATIONS, max(1, terms.share)))
+    mine: list[str] = []
+    for option in options:
+        path, _ = parse_set(option)
+        whose = path.pop(0) if path[0] in RECIPES else None
+        if whose is not None and whose not in recipes:
+            raise ConfigError(f"--set {option}: {whose} is not among --recipes")
+        if (place := ".".join(path)) in own:
+            raise ConfigError(f"--set {place}: compare sets it itself, alike for all recipes; leave it out")
+        if whose in (None, recipe):
+            mine.append(f"{place}={option.partition('=')[2]}")
+    return [*mine, *(f"{place}={value}" for place, value in own.items())]
+
+
+def _arm(recipe: str, run: str, layers: Sequence[Mapping[str, Any]], options: Sequence[str]) -> Arm:
+    check_name(run)
     try:
-        return Arm(recipe=recipe, run=run, config=build(recipe, layers, [*options, *more]))
+        return Arm(recipe=recipe, run=run, config=build(recipe, layers, options))
     except ConfigError as error:
         raise ConfigError(f"recipe {recipe}: {error}") from None
 

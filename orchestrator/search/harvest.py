@@ -18,6 +18,11 @@ def candidates(tree: Tree) -> list[Node]:
     )
 
 
+def evolved(tree: Tree) -> list[Node]:
+    """All scored nodes but the root, on whatever path."""
+    return [node for node in tree.nodes.values() if node.reward is not None and node.parent is not None]
+
+
 def best(tree: Tree, count: int) -> list[Node]:
     """The evolved nodes with the largest rewards; ties go to the smaller key."""
     return top(tree, count, {node.key: node.reward for node in tree.nodes.values() if node.reward is not None})

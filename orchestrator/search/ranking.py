@@ -47,23 +47,27 @@ class Ranking:
         Raises:
             ValueError: there is none.
         """
-        heap, bounds, looked = self._heap, self._bounds, list[tuple[float, str, float]]()
-        for key in self._touched:
-            score, bound = rate(key)
-            if bounds.get(key) != bound:
-                bounds[key] = math.nan
-                looked.append((-score, key, bound))
+        heap, bounds, looked = self._heap, self._bounds, list[tuple[float, str]]()
+        best, winner, due = math.inf, "", list(self._touched)
+        bounds.update((key, math.nan) for key in due)
         self._touched.clear()
-        best = min(looked)[0] if looked else math.inf
-        while heap and heap[0][0] <= best:
-            negative, key = heappop(heap)
-            # Otherwise this is an older bound of the key, or the key was dropped.
-            if bounds.get(key) == -negative:
-                score, bound = rate(key)
-                bounds[key] = math.nan
-                looked.append((-score, key, bound))
-                best = min(best, -score)
-        for _, key, bound in looked:
-            bounds[key] = bound
-            heappush(heap, (-bound, key))
-        return min(looked)[1]
+        while due or (heap and heap[0][0] <= best):
+            key = due.pop() if due else self._popped()
+            if key is None:
+                continue
+            score, bound = rate(key)
+            bounds[key] = math.nan
+            looked.append((-bound, key))
+            if score > -best or (score == -best and key < winner):
+                best, winner = -score, key
+        for entry in looked:
+            bounds[entry[1]] = -entry[0]
+            heappush(heap, entry)
+        if not winner:
+            raise ValueError("the ranking is empty")
+        return winner
+
+    def _popped(self) -> str | None:
+        """The first key of the heap; None if this was an older bound of it, or it was dropped."""
+        negative, key = heappop(self._heap)
+        return key if self._bounds.get(key) == -negative else None

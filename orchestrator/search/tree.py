@@ -32,6 +32,9 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+_UNSETTLED = (Status.PROPOSED, Status.GENERATED)
+
+
 class Origin(StrEnum):
     """Why a node was proposed: it is the seed, a child of an expansion, or a step of a simulation."""
 
@@ -57,7 +60,7 @@ class Node:
     @property
     def is_settled(self) -> bool:
         """Nothing more will be told of it."""
-        return self.status not in (Status.PROPOSED, Status.GENERATED)
+        return self.status not in _UNSETTLED
 
 
 @dataclass(slots=True, kw_only=True)

@@ -329,7 +329,7 @@ def test_raising_a_childs_score_never_lowers_its_rank(
     if not scored:
         return
     key = data.draw(st.sampled_from(scored))
-    raised = with_reward(tree, key, (tree.node(key).reward or 0.0) + rise / 8)
+    raised = with_reward(tree, policy, key, (tree.node(key).reward or 0.0) + rise / 8)
     by_reward = [[node.key for node in best(one, len(one.nodes))].index(key) for one in (tree, raised)]
     assert by_reward[1] <= by_reward[0]
     if tree.tally(key).visits <= 1 or not is_touched_by_others(policy):
@@ -348,7 +348,7 @@ def is_touched_by_others(policy: Policy) -> bool:
     return policy.rule.normalise or policy.rule.variance
 
 
-def with_reward(tree: Tree, key: str, reward: float) -> Tree:
+def with_reward(tree: Tree, policy: Policy, key: str, reward: float) -> Tree:
     saved = snapshot(tree)
     for node in saved["nodes"]:
         if node["key"] == key:
@@ -356,7 +356,10 @@ def with_reward(tree: Tree, key: str, reward: float) -> Tree:
     for rollout in saved["rollouts"]:
         if rollout["leaf"] == key:
             rollout["reward"] = reward
-    return restore(saved)
+    changed = restore(saved)
+    # What came to nothing at last is committed, as it is in the tree that was not read back.
+    policy.ask(changed)
+    return changed
 
 
 def rank(tree: Tree, policy: Policy, key: str) -> int:

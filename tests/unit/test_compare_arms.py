@@ -29,7 +29,13 @@ def test_every_arm_has_the_same_terms_and_a_run_of_its_own() -> None:
         assert (harvest.mode, harvest.per_tree, harvest.size) == ("estimate", 4, 12)
         assert harvest.held_out and not harvest.responses
     assert found[0].config.work == found[1].config.work
-    assert found[0].config.search.model_dump()["iterations"] == 1000  # its calls end it, not its iterations
+    assert found[0].config.search.model_dump()["iterations"] == 30  # its calls end it, not its iterations
+
+
+def test_an_option_may_be_for_one_recipe_alone() -> None:
+    found = arms("idea-mcts,beam", options=["idea-mcts.search.stop_reward=18", "beam.search.width=8"])
+    assert [arm.config.search.model_dump().get("stop_reward") for arm in found] == [18.0, None]
+    assert [arm.config.search.model_dump().get("width") for arm in found] == [None, 8]
 
 
 def test_the_layers_of_one_arm_are_not_changed_for_the_next() -> None:
@@ -54,6 +60,9 @@ REFUSED = {
         {"options": ["search.children=3"]},
         ("recipe random", "unknown option 'search.children'"),
     ),
+    "an option of a recipe that is not there": ({"options": ["beam.search.width=8"]}, ("beam is not among --recipes",)),
+    "nothing but a recipe": ({"options": ["random=8"]}, ("recipe random",)),
+    "an option of the comparison for one alone": ({"options": ["random.search.calls=8"]}, ("search.calls", "alike")),
     "an option of the comparison": ({"options": ['harvest.mode="paths"']}, ("harvest.mode", "compare sets it itself")),
 }
 

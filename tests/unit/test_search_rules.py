@@ -28,10 +28,16 @@ from orchestrator.search.rules.beam import Beam
 from orchestrator.search.rules.best_of_n import BestOfN
 from orchestrator.search.rules.chains import EvolChains
 from orchestrator.search.rules.front import PacedFront
+from orchestrator.search.rules.gradient import GradientFront
 from orchestrator.search.rules.greedy import Greedy
 from orchestrator.search.rules.random_parent import RandomParent
 
 Judge = Callable[[Node], Outcome]
+
+EVERY = (
+    *[PacedFront(), GradientFront(), GradientFront(tail=1.0), Beam(width=2), Greedy(), BestOfN(), RandomParent()],
+    *[EvolChains(), EvolChains(eliminate=True)],
+)
 
 
 def policy(rule: Rule, *, budget: int = 24, max_depth: int = 4, siblings: int = 1, in_flight: int = 1) -> Stepwise:
@@ -163,9 +169,7 @@ def test_a_front_with_nothing_at_its_depth_goes_on_from_the_depth_above() -> Non
     assert depths(nothing) == [1] * 8
 
 
-@pytest.mark.parametrize(
-    "rule", [PacedFront(), Beam(width=2), Greedy(), BestOfN(), EvolChains(), RandomParent(), EvolChains(eliminate=True)]
-)
+@pytest.mark.parametrize("rule", EVERY)
 def test_a_seed_without_a_score_is_evolved_all_the_same(rule: Rule) -> None:
     tree = grow(policy(rule, budget=12), rising, seed_score=None)
     assert len(tree.issued) == 12
@@ -204,6 +208,11 @@ def test_waves_walk_over_all_depths_again_and_again() -> None:
         (PacedFront, {"kappa": 0.0}),
         (PacedFront, {"wave": 0}),
         (PacedFront, {"wide": math.nan}),
+        (GradientFront, {"below": -1}),
+        (GradientFront, {"price": -0.1}),
+        (GradientFront, {"tail": 1.1}),
+        (GradientFront, {"fade": 0.0}),
+        (GradientFront, {"keep": 0}),
         (Beam, {"width": 0}),
         (EvolChains, {"rounds": 0}),
     ],
@@ -336,9 +345,7 @@ def test_of_a_litter_the_best_goes_on() -> None:
     assert [tree.nodes[key].parent for key in tree.issued] == [tree.root] * 3 + [tree.issued[1]] * 3
 
 
-@pytest.mark.parametrize(
-    "rule", [PacedFront(), Beam(width=2), Greedy(), BestOfN(), EvolChains(), RandomParent(), EvolChains(eliminate=True)]
-)
+@pytest.mark.parametrize("rule", EVERY)
 def test_a_released_proposal_is_made_again(rule: Rule) -> None:
     options = policy(rule, budget=12)
     undisturbed = grow(options, by_hash)
@@ -352,4 +359,4 @@ def test_a_released_proposal_is_made_again(rule: Rule) -> None:
 
 
 def test_rules_are_keys() -> None:
-    assert len({PacedFront(), PacedFront(below=0), Greedy(), BestOfN(), RandomParent(), EvolChains(), Beam()}) == 7
+    assert len({*EVERY, *EVERY, PacedFront(below=0)}) == len(EVERY) + 1

@@ -40,18 +40,13 @@ class Parent:
 class Group:
     """Nodes of one depth with as many children, issued and scored. Their order depends on nothing else, so it stays.
 
-    `ranks` has, best first, each node's value before the usual gain is taken off with the weight `trust`.
+    The value of a node is its own score, corrected by what its children turned out to be once the usual gain is taken
+    off: that with the weight `trust`. `ranks` has the values without it, negative, so that the best is the first.
     """
 
-    depth: int
     issued: int
     trust: float
     ranks: list[tuple[float, str]]
-
-    def best(self, gain: float) -> tuple[float, str]:
-        """The best node and its value: its own score, corrected by what its children turned out to be."""
-        value, key = self.ranks[0]
-        return -value - self.trust * gain, key
 
 
 class Prospects(Memo):
@@ -140,7 +135,7 @@ class Prospects(Memo):
         level, place = self.groups.setdefault(one.depth, {}), (one.issued, one.count)
         if (group := level.get(place)) is None:
             trust = one.count / (one.count + self.kappa)
-            group = level[place] = Group(depth=one.depth, issued=one.issued, trust=trust, ranks=[])
+            group = level[place] = Group(issued=one.issued, trust=trust, ranks=[])
         insort(group.ranks, self._rank(one))
 
     def at(self, depths: Iterable[int]) -> Iterator[Group]:
@@ -215,19 +210,21 @@ class GradientFront:
         price = self.price * memo.spread
 
         def rank(group: Group) -> tuple[float, int, str]:
-            value, key = group.best(gain)
-            return -(value - price * group.issued), group.issued, key
+            value, key = group.ranks[0]
+            return value + group.trust * gain + price * group.issued, group.issued, key
 
         return min(map(rank, groups))[2]
 
     def _most_for_the_harvest(self, memo: Prospects, max_depth: int) -> str | None:
-        gains = [memo.usual_gain(depth) for depth in range(max_depth)]
         heads: dict[int, tuple[float, str]] = {}
-        for group in memo.at(range(max_depth)):
-            # Of nodes with as many children, who may expect the best child may also expect the largest excess.
-            value, key = group.best(gains[group.depth])
-            head = (-(value + gains[group.depth]), key)
-            heads[group.issued] = min(head, heads.get(group.issued, head))
+        for depth in range(max_depth):
+            gain = memo.usual_gain(depth)
+            for group in memo.groups.get(depth, {}).values():
+                # Of nodes with as many children, who may expect the best child may also expect the largest excess.
+                value, key = group.ranks[0]
+                head = (value + group.trust * gain - gain, key)
+                if (known := heads.get(group.issued)) is None or head < known:
+                    heads[group.issued] = head
         excess = _excess(memo.harvest[0], memo.spread)
         ranks = ((-excess(-mean) * self.fade**issued, mean, issued, key) for issued, (mean, key) in heads.items())
         return min(ranks)[3] if heads else None
