@@ -15,6 +15,7 @@ from benchmarks.search.players import (
     CORRECTIONS,
     DEFAULT,
     EVERYONE,
+    FRONT,
     HAS_TREEQUEST,
     PLAYERS,
     TREEQUEST,
@@ -91,7 +92,7 @@ def corrections(in_flight: Sequence[int]) -> Iterator[Case]:
 def busy(pairs: Iterable[tuple[int, int]]) -> Iterator[Case]:
     """policies.md, section 4: the default and UCT with calls in flight, and one at a time beside it."""
     for calls, flying in pairs:
-        for player in (DEFAULT, UCT):
+        for player in (DEFAULT, FRONT, UCT):
             for name in NAMES:
                 yield Case(landscape=name, player=player, calls=calls)
                 yield Case(landscape=name, player=player, calls=calls, in_flight=flying)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.search.landscapes import world
-from benchmarks.search.players import DEFAULT, PLAYERS, UCT, Terms
+from benchmarks.search.players import DEFAULT, FRONT, PLAYERS, UCT, Terms
 
 SMALL, LARGE = 1_000, 10_000
 # How often each is grown.
 ROUNDS = {SMALL: 9, LARGE: 3}
 LAST = 5
-MEASURED = (DEFAULT, UCT, "UCT normalised", "beam 4", "chains")
+MEASURED = (DEFAULT, FRONT, UCT, "UCT normalised", "beam 4", "chains")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

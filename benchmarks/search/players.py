@@ -17,6 +17,7 @@ from orchestrator.search.rules.beam import Beam
 from orchestrator.search.rules.best_of_n import BestOfN
 from orchestrator.search.rules.chains import EvolChains
 from orchestrator.search.rules.front import PacedFront
+from orchestrator.search.rules.gradient import GradientFront
 from orchestrator.search.rules.greedy import Greedy
 from orchestrator.search.rules.random_parent import RandomParent
 from orchestrator.search.rules.uct import Correction, TunedUct
@@ -135,12 +136,14 @@ def of_treequest(name: str, world: World, terms: Terms) -> Player:
     return TreeQuest(world, getattr(import_module("treequest"), name)(**options))
 
 
-DEFAULT = "paced front"
+DEFAULT = "gradient front"
+FRONT = "paced front"
 STRICT = "front, strict"
 UCT_LOW, UCT = "UCT c .05", "UCT c .1"
 
 PLAYERS: dict[str, Make] = {
-    DEFAULT: by_thompson(PacedFront()),
+    DEFAULT: by_thompson(GradientFront()),
+    FRONT: by_thompson(PacedFront()),
     STRICT: by_thompson(PacedFront(below=0)),
     UCT_LOW: plain_uct(0.05),
     UCT: plain_uct(0.1),
@@ -157,6 +160,7 @@ PLAYERS: dict[str, Make] = {
 
 CORRECTIONS: dict[str, Make] = {
     DEFAULT: PLAYERS[DEFAULT],
+    FRONT: PLAYERS[FRONT],
     "WU": PLAYERS[UCT],
     "uncorrected": plain_uct(0.1, Correction.NONE),
     "widening only": plain_uct(0.1, Correction.WIDENING),
@@ -169,6 +173,6 @@ TREEQUEST: dict[str, Make] = {
     "TreeQuest MCTS": partial(of_treequest, "StandardMCTS"),
 }
 # Those that do not know the budget: a shorter run is the beginning of a longer one.
-ANYTIME = frozenset({*PLAYERS, *TREEQUEST} - {DEFAULT, STRICT, "beam 4", "beam 8"})
+ANYTIME = frozenset({*PLAYERS, *TREEQUEST} - {DEFAULT, FRONT, STRICT, "beam 4", "beam 8"})
 HAS_TREEQUEST = find_spec("treequest") is not None
 EVERYONE: dict[str, Make] = {**PLAYERS, **CORRECTIONS, **TREEQUEST}

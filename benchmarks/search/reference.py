@@ -4,10 +4,10 @@ Regret by judged score. Of policies.md 400 seeds, of search.md 200 to 300.
 """
 
 from benchmarks.search.landscapes import NAMES
-from benchmarks.search.players import DEFAULT, STRICT, UCT, UCT_LOW
+from benchmarks.search.players import FRONT, STRICT, UCT, UCT_LOW
 
 SEEDS = 400
-COLUMNS = (DEFAULT, STRICT, UCT_LOW, UCT, "beam 4", "beam 8", "chains")
+COLUMNS = (FRONT, STRICT, UCT_LOW, UCT, "beam 4", "beam 8", "chains")
 
 _POLICIES = """
 32 | .187 .314 .384 .425 .469 .562 .486 .384 | .187 .313 .382 .429 .482 .580 .491 .396

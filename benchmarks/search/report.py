@@ -12,9 +12,9 @@ from benchmarks.search.cost import Cost
 from benchmarks.search.gates import FAR_ERRORS, RIVALS, Cell, Gate, compared
 from benchmarks.search.landscapes import NAMES
 from benchmarks.search.pictures import Panel, drawn
-from benchmarks.search.players import CORRECTIONS, DEFAULT, PLAYERS, TREEQUEST, UCT
+from benchmarks.search.players import CORRECTIONS, DEFAULT, FRONT, PLAYERS, TREEQUEST, UCT
 
-PICTURED = (DEFAULT, UCT, "beam 4", "beam 8", "chains", "greedy", "best of n", "TreeQuest AB-MCTS-A")
+PICTURED = (DEFAULT, FRONT, UCT, "beam 4", "beam 8", "chains", "greedy", "best of n", "TreeQuest AB-MCTS-A")
 ALL = (*NAMES, "X")
 
 HEAD = """# Search at equal calls
@@ -133,7 +133,7 @@ def against_best(results: Results) -> str:
 def by_estimate(results: Results) -> str:
     rows = []
     for calls in budgets_of(results):
-        for player in (DEFAULT, "front, strict", UCT, "beam 8"):
+        for player in (DEFAULT, FRONT, "front, strict", UCT, "beam 8"):
             row = [str(calls), player]
             for name in NAMES:
                 some = results.get(Case(landscape=name, player=player, calls=calls), [])
@@ -168,7 +168,7 @@ def busy(results: Results) -> str:
     pairs = sorted({(c.calls, c.in_flight) for c in results if c.in_flight > 1 and c.landscape == "G"})
     rows = []
     for calls, flying in pairs:
-        for player in (DEFAULT, UCT):
+        for player in (DEFAULT, FRONT, UCT):
             row = [str(calls), str(flying), player]
             for name in NAMES:
                 alone = results[Case(landscape=name, player=player, calls=calls)]
