@@ -17,7 +17,7 @@ SETUP := sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos chaos-restarts soak bench-limiter bench-search bench-diversity setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test chaos chaos-restarts soak bench-limiter bench-search bench-core bench-diversity setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -49,6 +49,10 @@ bench-limiter: ## the shared limiter against a token bucket: 429s and time, limi
 bench-search: ## every policy on landscapes of known optimum, at equal calls; tables and pictures (SEEDS=200)
 	@$(SETUP) dev
 	@$(BIN)/python -m benchmarks.search --seeds $(SEEDS) $(ARGS)
+
+bench-core: ## what the search core costs: microseconds per evolution at 100, 1,000 and 10,000 nodes
+	@$(SETUP) dev
+	@$(BIN)/python benchmarks/core_cost.py $(ARGS)
 
 bench-diversity: ## the diversity gate beside rouge-score, at 1,000, 10,000 and 50,000 texts
 	@$(SETUP) dev

@@ -116,6 +116,6 @@ class Driver:
         if not added and self._growth.is_over:
             return self._harvest.begin(connection, self._run)
         if blocked and not added and not tasks.any_open(connection, self._run.id):
-            self._growth.cut(connection)
+            self._growth.cut(connection, self._run.id)
             return self._harvest.begin(connection, runs.by_id(connection, self._run.id))
         return added

@@ -99,8 +99,13 @@ class Growth:
         blocked = out_of_time(run, answers=answers) or self._propose_all(connection, writes, purse)
         return writes.flush(connection, run.id), blocked
 
-    def cut(self, connection: Connection) -> None:
-        """A cap has ended the search: what has grown so far is harvested."""
+    def cut(self, connection: Connection, run_id: int) -> None:
+        """A cap has ended the search: what has grown so far is harvested, also what no step has taken note of yet."""
+        writes = Writes()
+        for growing in self._growing.values():
+            no_more = self._policy(growing).within(len(growing.tree.issued))
+            self._back_up(growing, no_more.ask(growing.tree).rollouts, writes)
+        writes.flush(connection, run_id)
         runs.set_tree_status(connection, list(self._growing), "cut", reason=Reason.BUDGET)
         self._growing.clear()
 

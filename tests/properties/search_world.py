@@ -34,6 +34,7 @@ from orchestrator.search.rules.beam import Beam
 from orchestrator.search.rules.best_of_n import BestOfN
 from orchestrator.search.rules.chains import EvolChains
 from orchestrator.search.rules.front import PacedFront
+from orchestrator.search.rules.gradient import GradientFront
 from orchestrator.search.rules.greedy import Greedy
 from orchestrator.search.rules.random_parent import RandomParent
 from orchestrator.search.rules.uct import Correction, TunedUct
@@ -57,6 +58,13 @@ RULES: dict[str, st.SearchStrategy[Rule]] = {
         below=st.integers(0, 2),
         wide=st.sampled_from([0.5, 1.0, 2.0]),
         wave=st.sampled_from([None, None, 4]),
+    ),
+    "gradient": st.builds(
+        GradientFront,
+        below=st.integers(0, 2),
+        price=st.sampled_from([0.0, 0.3, 1.0]),
+        tail=st.sampled_from([0.0, 0.4, 1.0]),
+        keep=st.sampled_from([1, 20]),
     ),
     "beam": st.builds(Beam, width=st.integers(1, 4)),
     "greedy": st.just(Greedy()),

@@ -14,6 +14,7 @@ from orchestrator.search.rules.beam import Beam
 from orchestrator.search.rules.best_of_n import BestOfN
 from orchestrator.search.rules.chains import EvolChains
 from orchestrator.search.rules.front import PacedFront
+from orchestrator.search.rules.gradient import LEAST, GradientFront
 from orchestrator.search.rules.greedy import Greedy
 from orchestrator.search.rules.random_parent import RandomParent
 from orchestrator.search.rules.uct import TunedUct
@@ -177,6 +178,55 @@ def front(policy: Stepwise, garden: Garden) -> Herb:
     return min(best, key=lambda herb: len(herb.children))
 
 
+def gradient(policy: Stepwise, garden: Garden) -> Herb:
+    """The front with a price on each child; at the end, the largest mean excess over the least of the harvest."""
+    rule, plan, issued = policy.rule, policy.plan, len(garden.evolved)
+    assert isinstance(rule, GradientFront)
+    scored = garden.scored()
+    families = [[child.score for child in herb.scored] for herb in scored if herb.scored]
+    freedom = sum(len(family) - 1 for family in families)
+    squares = sum((score - sum(family) / len(family)) ** 2 for family in families for score in family)
+    scores = [herb.score for herb in scored] or [0.0]
+    spread = max(LEAST, math.sqrt(squares / freedom) if freedom else max(scores) - min(scores))
+
+    def gains(herbs: list[Herb]) -> list[float]:
+        return [child.score - herb.score for herb in herbs for child in herb.scored]
+
+    def value(herb: Herb, gain: float) -> float:
+        if not herb.scored:
+            return herb.score
+        trust = len(herb.scored) / (len(herb.scored) + rule.kappa)
+        return (1 - trust) * herb.score + trust * (sum(child.score for child in herb.scored) / len(herb.scored) - gain)
+
+    harvest = sorted((herb.score for herb in garden.evolved if herb.reward is not None), reverse=True)[: rule.keep]
+    if issued >= (1 - rule.tail) * plan.budget and harvest:
+        every = gains(scored)
+        overall = sum(every) / len(every) if every else 0.0
+
+        def promise(herb: Herb) -> tuple[float, float, int, str]:
+            here = gains([other for other in scored if other.depth == herb.depth])
+            usual = (sum(here) + 2 * overall) / (len(here) + 2)
+            mean = value(herb, usual) + usual
+            z = (mean - harvest[-1]) / spread
+            excess = spread * (z * math.erfc(-z / math.sqrt(2)) / 2 + math.exp(-z * z / 2) / math.sqrt(2 * math.pi))
+            return -excess * rule.fade ** len(herb.children), -mean, len(herb.children), herb.key
+
+        return min((herb for herb in scored if herb.depth < plan.max_depth), key=promise, default=garden.root)
+    level = min(plan.max_depth - 1, issued * plan.max_depth // plan.budget)
+    while level and not [herb for herb in scored if max(1, level - rule.below) <= herb.depth <= level]:
+        level -= 1
+    if not level:
+        return garden.root
+    some = [herb for herb in scored if max(1, level - rule.below) <= herb.depth <= level]
+    here = gains([herb for herb in scored if herb.depth == level])
+    gain = sum(here) / len(here) if here else 0.0
+
+    def dear(herb: Herb) -> tuple[float, int, str]:
+        return rule.price * spread * len(herb.children) - value(herb, gain), len(herb.children), herb.key
+
+    return min(some, key=dear)
+
+
 def beam(policy: Stepwise, garden: Garden) -> Herb:
     """Level by level, the children of a level spread evenly over its best; what is left begins a new beam."""
     rule, plan, issued = policy.rule, policy.plan, len(garden.evolved)
@@ -225,6 +275,7 @@ def any_parent(policy: Stepwise, garden: Garden) -> Herb:
 CHOOSE: dict[type, Callable[[Stepwise, Garden], Herb]] = {
     TunedUct: uct,
     PacedFront: front,
+    GradientFront: gradient,
     Beam: beam,
     EvolChains: chains,
     Greedy: greedy,

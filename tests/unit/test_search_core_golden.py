@@ -16,6 +16,7 @@ from orchestrator.search.rules.beam import Beam
 from orchestrator.search.rules.best_of_n import BestOfN
 from orchestrator.search.rules.chains import EvolChains
 from orchestrator.search.rules.front import PacedFront
+from orchestrator.search.rules.gradient import GradientFront
 from orchestrator.search.rules.greedy import Greedy
 from orchestrator.search.rules.random_parent import RandomParent
 from orchestrator.search.rules.uct import TunedUct
@@ -28,6 +29,7 @@ OPERATORS = ("concrete", "deepen", "rephrase")
 RULES: dict[str, Rule] = {
     "uct": TunedUct(),
     "paced-front": PacedFront(),
+    "gradient-front": GradientFront(),
     "beam": Beam(width=2),
     "greedy": Greedy(),
     "best-of-n": BestOfN(),
