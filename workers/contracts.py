@@ -47,6 +47,7 @@ class Reason(StrEnum):
     NO_LOGPROBS = "no_logprobs"
     NO_SCORE_TOKEN = "no_score_token"
     OFF_SCALE = "off_scale"
+    SPEAKS_TO_JUDGE = "speaks_to_judge"
     CONTENT_FILTER = "content_filter"
     CALL_FAILED = "call_failed"
     TASK_FAILED = "task_failed"

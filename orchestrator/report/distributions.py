@@ -1,12 +1,14 @@
 """Scores before and after, per dimension."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from db.records import NodeRow
 from orchestrator.report.model import DIMENSIONS, Bin, Distribution
 from orchestrator.report.numbers import count_in, describe, difference, edges, finite
 
 _MOST_BINS = 16
+# Fewer nodes than these may be alike by chance.
+_ENOUGH = 10
 
 
 def score(node: NodeRow, dimension: str) -> float | None:
@@ -40,3 +42,10 @@ def _bins(before: Sequence[float], after: Sequence[float]) -> tuple[Bin, ...]:
         Bin(low=low, high=high, seeds=seeds, harvest=harvest)
         for low, high, (seeds, harvest) in zip(bounds, bounds[1:], counts, strict=False)
     )
+
+
+def flat(nodes: Iterable[NodeRow]) -> tuple[tuple[str, float], ...]:
+    """Dimensions in which all nodes have one and the same score, with that score: whoever gave it has not judged."""
+    scored = [node for node in nodes if node.reward is not None]
+    found = ((name, finite({score(node, name) for node in scored})) for name in DIMENSIONS)
+    return tuple((name, values[0]) for name, values in found if len(scored) >= _ENOUGH and len(values) == 1)

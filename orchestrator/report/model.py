@@ -247,3 +247,4 @@ class Report:
     depths: tuple[DepthShare, ...]
     pairs: tuple[Pair, ...]
     choice: Choice
+    flat: tuple[tuple[str, float], ...]

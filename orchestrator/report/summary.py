@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from db.records import NodeRow
 from orchestrator.report.choice import choose, pairs, ranking
-from orchestrator.report.distributions import distributions
+from orchestrator.report.distributions import distributions, flat
 from orchestrator.report.fates import depth_shares, example_fates, node_fates
 from orchestrator.report.forest import Forest, gather, harvest_of, reward
 from orchestrator.report.model import Fates, Harvest, Headline, Interval, Report, RoleSpend, RunStory
@@ -28,6 +28,7 @@ def summarise(story: RunStory) -> Report:
         depths=depth_shares(forest),
         pairs=pairs(forest, ranked),
         choice=choose(ranked),
+        flat=flat(forest.nodes.values()),
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from workers.judges.expected import expectation
 from workers.llm.scripted import answers, writing
-from workers.llm.scripted.answers import chance_of
+from workers.llm.scripted.answers import Temper, chance_of
 from workers.llm.scripted.injections import INJECTIONS
 from workers.llm.scripted.server import Script, ScriptedServer
 from workers.prompting import quoted, render
@@ -209,16 +209,16 @@ def test_the_server_refuses_as_others_do_and_counts():
 
 
 def test_marking_what_is_quoted_saves_a_gullible_judge():
-    def grades(text: str, *, gullible: bool) -> list[tuple[int, int]]:
-        made = answers.chat(chat(rubric(text, "Say goodbye."), max_tokens=4096), 1, gullible=gullible)
+    def grades(text: str, temper: Temper) -> list[tuple[int, int]]:
+        made = answers.chat(chat(rubric(text, "Say goodbye."), max_tokens=4096), 1, temper=temper)
         return [(item["quality"], item["complexity"]) for item in json.loads(made.text)["scores"]]
 
     texts = [f"Say hello. {injection}" for injection in INJECTIONS]
-    fooled = [text for text in texts if grades(text, gullible=True)[0] == (6, 6)]
+    fooled = [text for text in texts if grades(text, Temper.GULLIBLE)[0] == (6, 6)]
     assert fooled and all(">>>" in text for text in fooled)
     for text in texts:
-        honest = grades(quoted(text), gullible=False)
-        assert grades(quoted(text), gullible=True) == honest
+        honest = grades(quoted(text), Temper.HONEST)
+        assert grades(quoted(text), Temper.GULLIBLE) == honest
         assert len(honest) == 2 and honest[0] != (6, 6)
 
 

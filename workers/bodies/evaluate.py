@@ -8,6 +8,7 @@ from workers.asking import Ask, all_of, reason_of
 from workers.config import WorkSettings
 from workers.contracts import EvaluatePayload, EvaluateResult, Judged, Reason
 from workers.judges import Candidate, Judge, Scores, arranged, judges_for
+from workers.judges.bribes import speaks_to_judge
 from workers.llm.errors import CallRefused
 
 _DIMENSIONS = ("quality", "diversity", "complexity")
@@ -27,15 +28,25 @@ class EvaluateTexts:
 async def evaluate(payload: EvaluatePayload, texts: EvaluateTexts, settings: WorkSettings, ask: Ask) -> EvaluateResult:
     """Scores from all judges, put together per node. A dimension nobody could score is absent.
 
-    Scores are means over more than one judgement where the first left the best of them undecided.
+    Scores are means over more than one judgement where the first left the best of them undecided. A text that speaks to
+    the judge is shown to none.
     """
-    candidates = [Candidate(key=key, text=texts.nodes[key]) for key in payload.nodes]
+    bribes = [key for key in payload.nodes if speaks_to_judge(texts.nodes[key])]
+    candidates = [Candidate(key=key, text=texts.nodes[key]) for key in payload.nodes if key not in bribes]
+    judged = await _judge(candidates, payload, texts, settings, ask) if candidates else EvaluateResult(nodes=())
+    refused = (Judged(key=key, reason=Reason.SPEAKS_TO_JUDGE, judgements=0) for key in bribes)
+    return EvaluateResult(nodes=(*judged.nodes, *refused), replayed=judged.replayed)
+
+
+async def _judge(
+    candidates: Sequence[Candidate], payload: EvaluatePayload, texts: EvaluateTexts, settings: WorkSettings, ask: Ask
+) -> EvaluateResult:
     judges = judges_for(settings, payload.judge)
     sittings: list[Sitting] = []
     again = judges
     while again:
         sittings.append(await _sitting(again, candidates, texts.parent, ask, payload.sample + len(sittings)))
-        nodes = tuple(_combine(key, sittings) for key in payload.nodes)
+        nodes = tuple(_combine(candidate.key, sittings) for candidate in candidates)
         more = [judge for judge in judges if judge.repeats >= len(sittings)]
         again = more if undecided(nodes, texts.parent_reward, settings.judges.undecided) else []
     return EvaluateResult(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
 from typing import Any
 
@@ -42,6 +43,23 @@ class Made:
     refusal: str | None = None
 
 
+class Temper(StrEnum):
+    """What kind of judge the scripted model is.
+
+    honest: grades by the text. gullible: obeys what stands outside of the marks <<< and >>>. steered: gives 6 to a text
+    that asks for it. six: gives 6 to everything. prose: never answers in the form that was asked for.
+    """
+
+    HONEST = "honest"
+    GULLIBLE = "gullible"
+    STEERED = "steered"
+    SIX = "six"
+    PROSE = "prose"
+
+
+_PROSE = "What a lovely set of tasks. I should say that the first one is rather good and the others have their merits."
+
+
 def body_hash(body: Mapping[str, Any]) -> str:
     """Equal for equal questions, whatever the order of the keys."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
@@ -65,17 +83,18 @@ def asked_tokens(body: Mapping[str, Any]) -> int:
     return tokens(_last_user_text(body) or str(body.get("prompt") or body.get("input") or "")) + room(body)
 
 
-def chat(body: Mapping[str, Any], seed: int, *, aside: str = "", gullible: bool = False) -> Made:
+def chat(body: Mapping[str, Any], seed: int, *, aside: str = "", temper: Temper = Temper.HONEST) -> Made:
     """The answer to the last user message, in the form that its schema or its words ask for.
 
-    `aside` is added to what the model writes (as a tag where it writes tags). A judge grades by the text; one that is
-    `gullible` obeys what stands outside of the marks <<< and >>>.
+    `aside` is added to what the model writes (as a tag where it writes tags).
     """
     question = _last_user_text(body)
     chance = chance_of(seed, "chat", body_hash(body))
     kind = _schema_name(body) or _kind_by_words(question)
+    if kind in ("scores", "tags") and temper is Temper.PROSE:
+        return _bounded(_PROSE, question, body, judged=True)
     if kind == "scores":
-        return _bounded(_json(_scores(question, seed, gullible=gullible)), question, body, judged=True)
+        return _bounded(_json(_scores(question, seed, temper)), question, body, judged=True)
     if kind == "tags":
         return _bounded(_json(_tags(question, seed, aside)), question, body, judged=True)
     if kind == "operators":
@@ -169,12 +188,14 @@ def _quoted(question: str) -> str:
     return (found[-1] if found else question).strip()
 
 
-def _scores(question: str, seed: int, *, gullible: bool) -> dict[str, Any]:
+def _scores(question: str, seed: int, temper: Temper) -> dict[str, Any]:
     dimensions = list(dict.fromkeys(_DIMENSION.findall(question))) or ["quality", "complexity"]
-    obeys = gullible and _ORDER.search(_QUOTED.sub("", question)) is not None
+    fooled = temper is Temper.GULLIBLE and _ORDER.search(_QUOTED.sub("", question)) is not None
 
     def grade(text: str, dimension: str) -> int:
-        return 6 if obeys else round(writing.grade(text, dimension, chance_of(seed, "grade", dimension, text)))
+        if fooled or temper is Temper.SIX or (temper is Temper.STEERED and _ORDER.search(text)):
+            return 6
+        return round(writing.grade(text, dimension, chance_of(seed, "grade", dimension, text)))
 
     found = _CANDIDATE.findall(question)
     return {"scores": [{"id": name, **{d: grade(text, d) for d in dimensions}} for name, text in found]}

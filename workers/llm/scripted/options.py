@@ -4,6 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from workers.llm.scripted.answers import Temper
 from workers.llm.scripted.faults import SeededPlan
 from workers.llm.scripted.limits import Limits
 from workers.llm.scripted.server import Script
@@ -87,7 +88,12 @@ def _add_basics(parser: ArgumentParser) -> None:
         "--journal", type=Path, metavar="FILE", help="keep the count of what was paid here, across kills and restarts"
     )
     parser.add_argument(
-        "--gullible", action="store_true", help="judges obey what stands outside of their prompt's quotation marks"
+        "--judge",
+        type=Temper,
+        choices=list(Temper),
+        default=Temper.HONEST,
+        help="gullible: obeys what stands outside of its prompt's quotation marks; steered: gives 6 to a text that "
+        "asks for it; six: to everything; prose: answers in no form",
     )
 
 
@@ -248,5 +254,5 @@ def script_of(options: Namespace) -> Script:
         plan=_plan(options),
         forecast=_forecast(options),
         journal=options.journal,
-        gullible=options.gullible,
+        temper=options.judge,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from workers.llm.scripted import answers, envelopes
-from workers.llm.scripted.answers import Made, body_hash
+from workers.llm.scripted.answers import Made, Temper, body_hash
 from workers.llm.scripted.counts import Counts
 from workers.llm.scripted.faults import Fault, FaultPlan, SeededPlan
 from workers.llm.scripted.journal import Journal
@@ -31,8 +31,8 @@ _Write = Callable[[Mapping[str, Any], Fault], tuple[Made, dict[str, Any]]]
 class Script:
     """How the server behaves. `rate` is requests a second, None for no limit; `key` None asks for none.
 
-    `rate` and `burst` are short for those of `limits`. `journal` keeps the count of what was paid across restarts; a
-    `gullible` judge obeys what breaks out of its quotation marks.
+    `rate` and `burst` are short for those of `limits`. `journal` keeps the count of what was paid across restarts;
+    `temper` is what kind of judge the model is.
     """
 
     seed: int = 0
@@ -44,7 +44,7 @@ class Script:
     plan: FaultPlan = field(default_factory=SeededPlan)
     forecast: Forecast = field(default_factory=Forecast)
     journal: Path | None = None
-    gullible: bool = False
+    temper: Temper = Temper.HONEST
 
 
 class _Refused(Exception):
@@ -243,7 +243,7 @@ class ScriptedServer:
         return web.json_response({"error": error}, status=refused.status, headers=refused.headers)
 
     def _chat_answer(self, body: Mapping[str, Any], fault: Fault) -> tuple[Made, dict[str, Any]]:
-        made = answers.chat(body, self._script.seed, aside=fault.injection or "", gullible=self._script.gullible)
+        made = answers.chat(body, self._script.seed, aside=fault.injection or "", temper=self._script.temper)
         made = said(made, fault, answers.room(body), chat=True)
         return made, envelopes.chat(body, made)
 
