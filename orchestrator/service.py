@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from db import runs, workers
 from db.engine import AWAY, cause_of
-from db.errors import ConfigError, StaleLease
+from db.errors import ConfigError, StaleLease, UserError
 from db.records import Run
 from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
 from orchestrator.hints import Hints
@@ -100,6 +100,10 @@ class Orchestrator:
                 hints += driver.sweep(hint_age_s)
         except StaleLease:
             log.warning("run_lost", run=driver.run.name)
+            del self._drivers[run_id]
+            return False
+        except UserError as error:  # such as an embedder that is not installed here
+            self._pause(driver.run, str(error))
             del self._drivers[run_id]
             return False
         if driver.over:

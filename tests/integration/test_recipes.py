@@ -1,5 +1,6 @@
 """Every recipe on real rows: lawful, within its budget, the same whatever is killed, and harvested as it says."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,10 @@ from sqlalchemy import Engine, text
 from db import examples, judgements, nodes, runs
 from db.records import Caps, NodeRow, Run
 from orchestrator.config import RECIPES
+from orchestrator.diversity import embedder
 from orchestrator.driver import Driver
+from orchestrator.hints import Hints
+from orchestrator.service import Orchestrator
 from tests.integration.night import Hands, adopted, assert_lawful, finish, good, start, varied
 from workers.contracts import EvaluatePayload, EvaluateResult, ExpandPayload, ExpandResult, Payload, RespondResult
 
@@ -185,3 +189,19 @@ def test_a_cap_leaves_a_data_set_whatever_the_recipe(engine: Engine):
         assert_lawful(engine, run)
         with engine.connect() as connection:
             assert any(row.status == "accepted" for row in examples.of_run(connection, run.id))
+
+
+def test_a_run_that_this_machine_cannot_drive_is_paused_and_says_why(
+    engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "wordllama", None)  # as on a machine without the extra `local`
+    embedder.cache_clear()
+    start(engine, *SMALL, "embedder=wordllama", recipe="paced-front")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET owner_until = NULL"))
+    serving = Orchestrator(engine, Hints(redis_url))
+    for _ in range(3):
+        serving.round()
+    with engine.connect() as connection:
+        (run,) = (runs.by_name(connection, name) for name in runs.names(connection))
+    assert run and run.status == "paused" and "pip install" in (run.reason or "")
