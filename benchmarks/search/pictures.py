@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-COLOURS = ("#2f81f7", "#e36209", "#2da44e", "#bf3989", "#8250df", "#9a6700", "#6e7781", "#0e8a9e")
+COLOURS = ("#2f81f7", "#e36209", "#2da44e", "#bf3989", "#8250df", "#9a6700", "#6e7781", "#0e8a9e", "#d1242f")
 WIDTH, HEIGHT = 235, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 26, 34
 LEGEND_ROW, LEGEND_COLUMN = 18, 185
