@@ -17,7 +17,7 @@ SETUP := sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos chaos-restarts soak bench-limiter bench-search bench-core bench-diversity setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test chaos chaos-restarts soak bench-limiter bench-search bench-core bench-diversity bench-gate setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ bench-search: ## every policy on landscapes of known optimum, at equal calls; ta
 bench-core: ## what the search core costs: microseconds per evolution at 100, 1,000 and 10,000 nodes
 	@$(SETUP) dev
 	@$(BIN)/python benchmarks/core_cost.py $(ARGS)
+
+bench-gate: ## the lexical gate of generation beside rouge-score: the same decisions, and how much faster
+	@$(SETUP) dev
+	@$(BIN)/python -m benchmarks.gate $(ARGS)
 
 bench-diversity: ## the diversity gate beside rouge-score, at 1,000, 10,000 and 50,000 texts
 	@$(SETUP) dev

@@ -124,3 +124,38 @@ def exportable(connection: Connection, run_id: int) -> list[Row[Any]]:
     A call that scored several siblings is shared among them; the price is NULL as soon as one call's price is unknown.
     """
     return list(connection.execute(_ROWS, {"run": run_id}))
+
+
+_OF_POOL = text(
+    """
+    WITH made AS (
+        SELECT i.*, count(*) OVER (PARTITION BY i.round, i.slot) AS siblings
+        FROM instructions i WHERE i.run_id = :run AND i.origin = 'generated'
+    ), good AS (
+        SELECT e.*, count(*) OVER (PARTITION BY e.ordinal) AS instances
+        FROM examples e WHERE e.run_id = :run AND e.status = 'accepted'
+    ), used AS (
+        SELECT g.id AS example, c.role, c.model, c.tokens_in, c.tokens_out, c.nusd,
+               CASE WHEN c.key = ANY (m.calls) THEN m.siblings ELSE g.instances END::float8 AS sharers
+        FROM good g JOIN made m ON m.ordinal = g.ordinal
+        JOIN calls c ON c.key = ANY (m.calls || g.response_calls)
+    ), price AS (
+        SELECT example, count(*) AS calls, sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
+               CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd / sharers) END AS nusd,
+               jsonb_object_agg(role, model) AS models
+        FROM used GROUP BY example
+    )
+    SELECT g.ordinal, g.instance, g.instruction, g.input, g.output, m.round, m.shown, m.is_classification,
+           p.calls, p.tokens_in, p.tokens_out, p.nusd, p.models
+    FROM good g JOIN made m ON m.ordinal = g.ordinal LEFT JOIN price p ON p.example = g.id
+    ORDER BY g.ordinal, g.instance
+    """
+)
+
+
+def exportable_of_pool(connection: Connection, run_id: int) -> list[Row[Any]]:
+    """Accepted instances of a pool with the demonstrations that they came of, and their share of the calls behind them.
+
+    A completion is shared among all that it listed, a call for instances among the good ones.
+    """
+    return list(connection.execute(_OF_POOL, {"run": run_id}))

@@ -142,9 +142,65 @@ LAWS: dict[str, str] = {
     """,
     "every accepted example has its node, its scores, and the calls that made it": """
         SELECT 'example ' || e.id FROM examples e LEFT JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
-        WHERE e.run_id = :run AND e.status = 'accepted'
+        WHERE e.run_id = :run AND e.status = 'accepted' AND e.ordinal IS NULL
           AND (n.key IS NULL OR n.reward IS NULL OR n.text IS DISTINCT FROM e.instruction
                OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (n.calls) AND c.role = 'evolver'))
+    """,
+    "every accepted instance has its instruction, an output, and the calls that made them": """
+        SELECT 'example ' || e.id FROM examples e
+          LEFT JOIN instructions i ON i.run_id = e.run_id AND i.ordinal = e.ordinal
+        WHERE e.run_id = :run AND e.status = 'accepted' AND e.ordinal IS NOT NULL
+          AND (i.ordinal IS NULL OR i.origin <> 'generated' OR i.status <> 'kept' OR i.text IS DISTINCT FROM e.instruction
+               OR coalesce(e.output, '') = ''
+               OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (i.calls) AND c.role = 'generator')
+               OR (cardinality(i.instance_calls) = 0 AND cardinality(e.response_calls) > 0))
+    """,
+    "no generated text is lost or doubled: ordinals have no gap, and every kept one of an ended run was asked for": """
+        SELECT 'instruction ' || i.ordinal || ' follows ' || coalesce(i.before::text, 'nothing') FROM (
+            SELECT ordinal, lag(ordinal) OVER (ORDER BY ordinal) AS before FROM instructions WHERE run_id = :run
+        ) AS i WHERE i.ordinal <> coalesce(i.before + 1, 0)
+        UNION ALL
+        SELECT 'instruction ' || i.ordinal || ' has no instance and no reason why' FROM instructions i
+          JOIN runs r ON r.id = i.run_id
+        WHERE r.id = :run AND r.phase = 'ended' AND i.origin = 'generated' AND i.status = 'kept'
+          AND NOT EXISTS (SELECT 1 FROM examples e WHERE e.run_id = i.run_id AND e.ordinal = i.ordinal)
+    """,
+    "a round has generated what its rows say: kept and rejected": """
+        SELECT 'round ' || o.ordinal || ' says ' || o.kept || ' of ' || o.generated || ', its rows ' || i.kept || ' of '
+               || i.generated
+        FROM rounds o, LATERAL (
+            SELECT count(*) AS generated, count(*) FILTER (WHERE status = 'kept') AS kept
+            FROM instructions WHERE run_id = o.run_id AND round = o.ordinal
+        ) AS i
+        WHERE o.run_id = :run AND (o.generated <> i.generated OR o.kept <> i.kept)
+        UNION ALL
+        SELECT 'round ' || o.ordinal || ' is ' || o.status FROM rounds o JOIN runs r ON r.id = o.run_id
+        WHERE r.id = :run AND r.status = 'done' AND o.status <> 'done'
+    """,
+    "nothing is trained on twice, and only what has a good instance": """
+        SELECT 'instruction ' || m.ordinal || ' is in ' || count(*) || ' batches' FROM (
+            SELECT unnest(members) AS ordinal FROM batches WHERE run_id = :run
+        ) AS m GROUP BY m.ordinal HAVING count(*) > 1
+        UNION ALL
+        SELECT 'instruction ' || m.ordinal || ' of batch ' || m.step || ' has no good instance' FROM (
+            SELECT step, unnest(members) AS ordinal FROM batches WHERE run_id = :run
+        ) AS m WHERE NOT EXISTS (SELECT 1 FROM examples e WHERE e.run_id = :run AND e.ordinal = m.ordinal
+                                 AND e.status = 'accepted')
+        UNION ALL
+        SELECT 'batch ' || b.ordinal || ' of round ' || b.round || ' was trained on and has neither loss nor reason'
+        FROM batches b WHERE b.run_id = :run AND b.trained_at IS NOT NULL
+          AND (b.loss IS NULL OR b.gradient_norm IS NULL) AND b.reason IS NULL
+    """,
+    "who enters the seed pool was not in it, and who leaves was": """
+        WITH start AS (
+            SELECT ordinal, CASE WHEN origin = 'seed' THEN 1 ELSE 0 END AS inside FROM instructions WHERE run_id = :run
+        ), counted AS (
+            SELECT e.id, e.ordinal, e.event, s.inside + sum(CASE WHEN e.event = 'entered' THEN 1 ELSE -1 END)
+                   OVER (PARTITION BY e.ordinal ORDER BY e.id) AS inside
+            FROM seed_events e JOIN start s ON s.ordinal = e.ordinal WHERE e.run_id = :run
+        )
+        SELECT 'instruction ' || ordinal || ' has ' || event FROM counted
+        WHERE inside <> CASE WHEN event = 'entered' THEN 1 ELSE 0 END
     """,
 }
 

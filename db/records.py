@@ -130,7 +130,7 @@ class TaskRow:
 
     id: int
     run_id: int
-    tree_id: int
+    tree_id: int | None
     key: str
     kind: str
     payload: Json
@@ -143,7 +143,7 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    tree_id: int
+    tree_id: int | None
     key: str
     kind: str
     payload: Json
@@ -158,7 +158,7 @@ class Lease:
     task_id: int
     token: int
     run_id: int
-    tree_id: int
+    tree_id: int | None
     kind: str
     payload: Json
     attempts: int
@@ -210,3 +210,83 @@ class ExampleRow:
     input: str
     output: str | None
     response_calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstructionRow:
+    """A text of a pool: a seed, or one that was generated in answer to the demonstrations `shown` (ordinals)."""
+
+    ordinal: int
+    origin: str
+    text: str
+    status: str
+    round: int | None = None
+    slot: int | None = None
+    seed: Json | None = None
+    reason: str | None = None
+    nearest: int | None = None
+    similarity: float | None = None
+    shown: tuple[int, ...] = ()
+    calls: tuple[str, ...] = ()
+    is_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRow:
+    ordinal: int
+    status: str
+    prompts: int
+    prompts_lost: Mapping[str, int]
+    generated: int
+    kept: int
+    filter_s: float
+    embed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """What one step of training is, or was, made on. Untrained without seconds; without a loss it has a reason."""
+
+    round: int
+    ordinal: int
+    members: tuple[int, ...]
+    arrangement: str
+    diversity: float | None
+    diversity_random: float | None
+    step: int
+    gradient_norm: float | None = None
+    loss: float | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonRow:
+    round: int
+    batch: int
+    ordinal: int
+    tokens: int
+    loss: float | None
+    gradient_norm: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedEventRow:
+    round: int
+    event: str
+    ordinal: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRow:
+    """One instance of a pool's instruction, as it becomes an example."""
+
+    ordinal: int
+    instance: int
+    instruction: str
+    input: str
+    output: str | None
+    status: str
+    reason: str | None

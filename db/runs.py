@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_
 from db import amounts, attempts
 from db.errors import StaleLease
 from db.records import Caps, Json, Run, Spend, TreeRow
-from db.schema import runs, tasks, trees
+from db.schema import runs, tasks
+from db.schema import trees as tree_rows
 
 _NOW = func.now()
 
@@ -23,8 +24,9 @@ def create(
     caps: Caps,
     seeds: Sequence[Json],
     duplicates: int,
+    trees: bool = True,
 ) -> Run:
-    """Stores a run and one tree per seed, in the order of the seeds."""
+    """Stores a run, and one tree per seed in the order of the seeds where it is to have trees."""
     values = {
         "name": name,
         "recipe": recipe,
@@ -40,10 +42,9 @@ def create(
         "cap_s": caps.seconds,
     }
     row = connection.execute(insert(runs).values(**values).returning(*runs.c)).one()
-    connection.execute(
-        insert(trees),
-        [{"run_id": row.id, "ordinal": i, "seed": seed, "status": "waiting"} for i, seed in enumerate(seeds)],
-    )
+    if trees:
+        planted = [{"run_id": row.id, "ordinal": i, "seed": s, "status": "waiting"} for i, s in enumerate(seeds)]
+        connection.execute(insert(tree_rows), planted)
     return _run(row)
 
 
@@ -190,9 +191,9 @@ def cancel(connection: Connection, run_id: int) -> None:
 
 
 def trees_of(connection: Connection, run_id: int, *, status: Sequence[str] | None = None) -> list[TreeRow]:
-    query = select(trees).where(trees.c.run_id == run_id).order_by(trees.c.ordinal)
+    query = select(tree_rows).where(tree_rows.c.run_id == run_id).order_by(tree_rows.c.ordinal)
     if status is not None:
-        query = query.where(trees.c.status.in_(status))
+        query = query.where(tree_rows.c.status.in_(status))
     return [
         TreeRow(
             id=row.id,
@@ -208,5 +209,7 @@ def trees_of(connection: Connection, run_id: int, *, status: Sequence[str] | Non
 
 def set_tree_status(connection: Connection, tree_ids: Sequence[int], status: str, *, reason: str | None = None) -> None:
     connection.execute(
-        update(trees).where(trees.c.id.in_(tree_ids)).values(status=status, reason=reason, version=trees.c.version + 1)
+        update(tree_rows)
+        .where(tree_rows.c.id.in_(tree_ids))
+        .values(status=status, reason=reason, version=tree_rows.c.version + 1)
     )

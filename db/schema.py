@@ -177,7 +177,7 @@ tasks = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-    Column("tree_id", BigInteger, ForeignKey("trees.id", ondelete="CASCADE"), nullable=False),
+    Column("tree_id", BigInteger, ForeignKey("trees.id", ondelete="CASCADE")),  # none where a run has no trees
     Column("key", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
@@ -257,13 +257,16 @@ attempts = Table(
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.02},
 )
 
+# A row is of a node, or of one instance of an instruction of a pool.
 examples = Table(
     "examples",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-    Column("tree_id", BigInteger, nullable=False),
-    Column("node_key", Text, nullable=False),
+    Column("tree_id", BigInteger),
+    Column("node_key", Text),
+    Column("ordinal", Integer),
+    Column("instance", Integer),
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("instruction", Text, nullable=False),
@@ -272,7 +275,10 @@ examples = Table(
     Column("response_calls", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     _time("created_at", now=True),
     UniqueConstraint("run_id", "tree_id", "node_key"),
+    UniqueConstraint("run_id", "ordinal", "instance"),
     ForeignKeyConstraint(["tree_id", "node_key"], ["nodes.tree_id", "nodes.key"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["run_id", "ordinal"], ["instructions.run_id", "instructions.ordinal"], ondelete="CASCADE"),
+    CheckConstraint("num_nulls(tree_id, node_key) = num_nonnulls(ordinal, instance)", name="of_node_or_instance"),
     CheckConstraint("status IN ('pending', 'accepted', 'rejected', 'failed')", name="status"),
     CheckConstraint("status NOT IN ('rejected', 'failed') OR reason IS NOT NULL", name="reason_given"),
 )
@@ -293,15 +299,53 @@ workers = Table(
     _time("left_at"),
 )
 
+# The pool of a run without trees: its seeds first, then every text that was generated, in the order in which they were
+# held against each other. `shown` are the ordinals of the demonstrations that a text was generated from.
+instructions = Table(
+    "instructions",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("round", Integer),
+    Column("slot", Integer),
+    Column("text", Text, nullable=False),
+    Column("seed", JSONB),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("nearest", Integer),
+    Column("similarity", Double),
+    Column("is_classification", Boolean),
+    Column("shown", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("calls", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # Calls that asked for its instances, and when they were settled.
+    Column("instance_calls", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    _time("created_at", now=True),
+    _time("settled_at"),
+    PrimaryKeyConstraint("run_id", "ordinal"),
+    CheckConstraint("origin IN ('seed', 'generated')", name="origin"),
+    CheckConstraint("(origin = 'seed') = (seed IS NOT NULL)", name="seed_is_whole"),
+    CheckConstraint("(origin = 'generated') = (round IS NOT NULL)", name="generated_in_a_round"),
+    CheckConstraint("status IN ('kept', 'rejected')", name="status"),
+    CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="reason_given"),
+)
+
 rounds = Table(
     "rounds",
     metadata,
     Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("ordinal", Integer, nullable=False),
-    Column("generated", Integer, nullable=False),
-    Column("kept", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("prompts", Integer, nullable=False),
+    # Completions that were no good as a whole, and those that never came, by reason.
+    Column("prompts_lost", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("generated", Integer, nullable=False, server_default=text("0")),
+    Column("kept", Integer, nullable=False, server_default=text("0")),
+    Column("filter_s", Double, nullable=False, server_default=text("0")),
+    Column("embed_s", Double, nullable=False, server_default=text("0")),
     _time("created_at", now=True),
     PrimaryKeyConstraint("run_id", "ordinal"),
+    CheckConstraint("status IN ('generating', 'instancing', 'training', 'done')", name="status"),
 )
 
 batches = Table(
@@ -310,23 +354,55 @@ batches = Table(
     Column("run_id", BigInteger, nullable=False),
     Column("round", Integer, nullable=False),
     Column("ordinal", Integer, nullable=False),
-    Column("members", ARRAY(BigInteger), nullable=False),
+    Column("members", ARRAY(Integer), nullable=False),
+    Column("arrangement", Text, nullable=False),
+    # Mean cosine distance of its members from each other, and of as many taken at random.
+    Column("diversity", Double),
+    Column("diversity_random", Double),
+    Column("step", Integer, nullable=False),
     Column("gradient_norm", Double),
     Column("loss", Double),
+    Column("seconds", Double),
+    Column("reason", Text),
     _time("created_at", now=True),
+    _time("trained_at"),
     PrimaryKeyConstraint("run_id", "round", "ordinal"),
+    UniqueConstraint("run_id", "step"),
     ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.ordinal"], ondelete="CASCADE"),
 )
 
+# What a step of training said of each instruction of its batch.
+lessons = Table(
+    "lessons",
+    metadata,
+    Column("run_id", BigInteger, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("loss", Double),
+    Column("gradient_norm", Double),
+    Column("reason", Text),
+    PrimaryKeyConstraint("run_id", "round", "batch", "ordinal"),
+    ForeignKeyConstraint(
+        ["run_id", "round", "batch"], ["batches.run_id", "batches.round", "batches.ordinal"], ondelete="CASCADE"
+    ),
+    ForeignKeyConstraint(["run_id", "ordinal"], ["instructions.run_id", "instructions.ordinal"], ondelete="CASCADE"),
+)
+
+# Who entered the seed pool and who left it, after which round and why. The seeds given are in it from the start.
 seed_events = Table(
     "seed_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("run_id", BigInteger, nullable=False),
     Column("round", Integer, nullable=False),
     Column("event", Text, nullable=False),
-    Column("instruction", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     _time("created_at", now=True),
+    UniqueConstraint("run_id", "round", "event", "ordinal"),
+    ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.ordinal"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["run_id", "ordinal"], ["instructions.run_id", "instructions.ordinal"], ondelete="CASCADE"),
     CheckConstraint("event IN ('entered', 'left')", name="event"),
 )

@@ -200,7 +200,12 @@ def complaint(connection: Connection, run_id: int, prefix: str) -> str | None:
 
 
 def forgive(connection: Connection, run_id: int) -> None:
-    """Forgets the errors of waiting tasks and makes them due, for a run that is taken up again."""
+    """Forgets the errors of waiting tasks and makes them due, for a run that is taken up again.
+
+    So it does with those that failed before anybody took note and that cost nothing, such as training.
+    """
+    free = tasks.c.applied_at.is_(None) & (tasks.c.reserved_calls == 0) & (tasks.c.state == "failed")
+    connection.execute(update(tasks).where(tasks.c.run_id == run_id, free).values(state="ready", attempts=0))
     connection.execute(
         update(tasks)
         .where(tasks.c.run_id == run_id, tasks.c.state == "ready")

@@ -121,13 +121,15 @@ _REASONS = """
         SELECT n.reason FROM nodes n JOIN trees t ON t.id = n.tree_id
         WHERE t.run_id = :run AND n.status IN ('rejected', 'failed', 'unscored')
         UNION ALL
+        SELECT reason FROM instructions WHERE run_id = :run AND status = 'rejected'
+        UNION ALL
         SELECT reason FROM examples WHERE run_id = :run AND status IN ('rejected', 'failed')
     ) AS reasons GROUP BY reason ORDER BY n DESC, reason
 """
 
 
 def reasons(connection: Connection, run_id: int) -> Mapping[str, int]:
-    """Why nodes were rejected, failed or left unscored and examples not accepted, most frequent first."""
+    """Why nodes, texts of a pool and examples came to nothing, most frequent first."""
     return {row.reason: row.n for row in connection.execute(text(_REASONS), {"run": run_id})}
 
 

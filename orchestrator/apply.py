@@ -14,12 +14,12 @@ from workers.contracts import (
     ExpandPayload,
     ExpandResult,
     Judged,
-    Payload,
     Reason,
     RespondPayload,
     RespondResult,
-    payload_of,
-    result_of,
+    TreePayload,
+    tree_payload_of,
+    tree_result_of,
 )
 
 
@@ -44,10 +44,10 @@ class Applied:
 
 def interpret(task: TaskRow) -> Applied:
     """Reads a task's result, or what its failure means for the nodes it was about."""
-    payload = payload_of.validate_python(task.payload)
+    payload = tree_payload_of.validate_python(task.payload)
     if task.state == "failed" or task.result is None:
         return _failed(payload, Reason.BUDGET if task.error == Reason.BUDGET else Reason.TASK_FAILED)
-    result = result_of.validate_python(task.result)
+    result = tree_result_of.validate_python(task.result)
     if isinstance(result, ExpandResult):
         changes = [_evolved(payload.tree_id, child) for child in result.children]
         return Applied(tree_id=payload.tree_id, changes=tuple(changes), replayed=result.replayed)
@@ -56,7 +56,7 @@ def interpret(task: TaskRow) -> Applied:
     return _responded(payload, result)
 
 
-def _failed(payload: Payload, reason: Reason) -> Applied:
+def _failed(payload: TreePayload, reason: Reason) -> Applied:
     """No attempt could carry the task out, or none was to be made any more."""
     if isinstance(payload, ExpandPayload):
         lost = [Evolved(key=child.key, failed=reason) for child in payload.children]
@@ -77,7 +77,7 @@ def _evolved(tree_id: int, child: Evolved) -> Change:
     return Change(outcome=outcome, row=_row(tree_id, child.key, status, child.calls, text=child.text, reason=reason))
 
 
-def _evaluated(payload: Payload, found: Sequence[Judged]) -> Applied:
+def _evaluated(payload: TreePayload, found: Sequence[Judged]) -> Applied:
     """A node's own scores are told to the core; later ones, and the held-out judge's, are kept beside them."""
     assert isinstance(payload, EvaluatePayload)
     if payload.sample == 0 and payload.judge == "search":
@@ -161,7 +161,7 @@ def _row(
     )
 
 
-def _responded(payload: Payload, result: RespondResult) -> Applied:
+def _responded(payload: TreePayload, result: RespondResult) -> Applied:
     assert isinstance(payload, RespondPayload)
     status = "failed" if result.failed else "rejected" if result.rejected else "accepted"
     example = {

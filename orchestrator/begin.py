@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import runs, tasks
+from db import pools, runs, tasks
 from db.errors import ConfigError
 from db.records import Caps, Run
-from orchestrator.config import RunConfig, frozen_config
+from orchestrator.config import PoolConfig, RunConfig, frozen_config
 from orchestrator.seeds import Seeds
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -54,8 +54,20 @@ def check_name(name: str | None) -> None:
         )
 
 
+def check_seeds(config: PoolConfig, seeds: Seeds) -> None:
+    """Raises ConfigError when the prompts cannot show these seeds as the recipe wants them shown."""
+    if config.work.generation.variant != "alpaca":
+        return
+    for number, seed in enumerate(seeds.seeds, 1):
+        if not seed.output:
+            raise ConfigError(
+                f"seed {number} ({seed.instruction[:40]!r}) has no output, and generation.variant 'alpaca' shows whole "
+                "tasks: give each seed an `output`, or leave the variant at 'self-instruct'"
+            )
+
+
 def _create(connection: Connection, name: str, config: RunConfig, seeds: Seeds, caps: Caps) -> Run:
-    return runs.create(
+    run = runs.create(
         connection,
         name=name,
         recipe=config.recipe,
@@ -64,7 +76,11 @@ def _create(connection: Connection, name: str, config: RunConfig, seeds: Seeds, 
         caps=caps,
         seeds=[seed.row() for seed in seeds.seeds],
         duplicates=seeds.duplicates,
+        trees=not isinstance(config, PoolConfig),
     )
+    if isinstance(config, PoolConfig):
+        pools.plant(connection, run.id, [(seed.text, seed.row()) for seed in seeds.seeds])
+    return run
 
 
 def _take_up(connection: Connection, run: Run, caps: Caps) -> None:
@@ -119,7 +135,8 @@ def _refuse_other(connection: Connection, run: Run, config: RunConfig, seeds: Se
 
 
 def _same_seeds(connection: Connection, run: Run, seeds: Seeds) -> bool:
-    stored = [tree.seed for tree in runs.trees_of(connection, run.id)]
+    planted = [tree.seed for tree in runs.trees_of(connection, run.id)]
+    stored = planted or pools.seeds_of(connection, run.id)
     return [dict(seed) for seed in stored] == [seed.row() for seed in seeds.seeds]
 
 

@@ -76,6 +76,11 @@ def least(settings: WorkSettings, children: int, *, responses: bool) -> Spend:
     return sum((worst_case(settings, kind, count) for kind, count in steps), Spend())
 
 
+def least_of_pool(settings: WorkSettings) -> Spend:
+    """What has to be reserved before a pool can grow: one prompt, and the instances of one text."""
+    return sum((worst_case(settings, kind, 1) for kind in (Kind.GENERATE, Kind.INSTANTIATE)), Spend())
+
+
 def fits(caps: Caps, committed: Spend, more: Spend) -> bool:
     """Whether `more` can be added to what is reserved and spent without passing a cap."""
     return caps.allow(committed + more)

@@ -14,11 +14,12 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from db.errors import ConfigError
 from db.records import Json, Run
 from orchestrator.budget import calls_for
+from orchestrator.generation.settings import POOLS, BatchSettings, FeedbackSettings, FilterSettings, RoundSettings
 from orchestrator.operators import check_use, default_operators, load_operators, names_fault
 from orchestrator.recipes import SEARCHES, SearchSettings
-from workers.config import Role, Settings, WorkSettings
+from workers.config import CustomOperator, Role, Settings, WorkSettings
 
-RECIPES = tuple(SEARCHES)
+RECIPES = (*SEARCHES, *POOLS)
 # What an endpoint's entry in a configuration file says of where it is: stays on this machine.
 _ADDRESS = ("base_url", "api_key_env")
 
@@ -74,10 +75,6 @@ class RunConfig(Settings):
     recipe: str
     seed: int = Field(default=0, ge=0, lt=2**63)
     work: WorkSettings
-    search: SearchSettings
-    harvest: HarvestSettings = HarvestSettings()
-    diversity: DiversitySettings = DiversitySettings()
-    trees_at_once: int = Field(default=8, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _roles_have_endpoints(self) -> "RunConfig":
@@ -89,19 +86,50 @@ class RunConfig(Settings):
         self.work.check_judges()
         return self
 
-    @model_validator(mode="after")
-    def _operators_are_known(self) -> "RunConfig":
-        if fault := names_fault(self.search.operators, self.work.operators):
-            raise ValueError(fault)
-        return self
-
     def digest(self) -> str:
         """A short hash of all of it."""
         return _digest(self.model_dump(mode="json"))
 
 
+class TreeConfig(RunConfig):
+    """A run that grows a tree from each seed."""
+
+    search: SearchSettings
+    harvest: HarvestSettings = HarvestSettings()
+    diversity: DiversitySettings = DiversitySettings()
+    trees_at_once: int = Field(default=8, ge=1, le=100_000)
+
+    @model_validator(mode="after")
+    def _operators_are_known(self) -> "TreeConfig":
+        if fault := names_fault(self.search.operators, self.work.operators):
+            raise ValueError(fault)
+        return self
+
+
+class PoolConfig(RunConfig):
+    """A run that widens a pool of seeds by generation; `train` has a student learn from what it keeps."""
+
+    rounds: RoundSettings = RoundSettings()
+    filter: FilterSettings = FilterSettings()
+    batches: BatchSettings = BatchSettings()
+    train: bool = False
+    feedback: FeedbackSettings = FeedbackSettings()
+
+    @model_validator(mode="after")
+    def _feedback_has_training(self) -> "PoolConfig":
+        if self.feedback.on and self.feedback.signal != "random" and not self.train:
+            raise ValueError("feedback needs training (train=true), or the signal 'random'")
+        return self
+
+
 # How a recipe's options differ from those of most, here and in the groups of the hands.
-_LAYERS: Mapping[str, Mapping[str, Any]] = {"evol-instruct": {"guards": {"eliminate": True}}}
+# Instances are written as Self-Instruct writes them (papers.md, 3.1).
+_INSTANCES = {"roles": {"responder": {"temperature": 0.0, "max_tokens": 350, "presence_penalty": 1.5}}}
+_LAYERS: Mapping[str, Mapping[str, Any]] = {
+    "evol-instruct": {"guards": {"eliminate": True}},
+    "self-instruct": _INSTANCES,
+    "sedi-instruct": _INSTANCES,
+}
 _OTHERWISE: Mapping[str, Mapping[str, Any]] = {
     "idea-mcts": {"harvest": HarvestSettings(), "diversity": NoDiversity()},
     "evol-instruct": {"harvest": HarvestSettings(), "diversity": NoDiversity()},
@@ -115,14 +143,22 @@ def of_recipe(recipe: str) -> type[RunConfig]:
     Raises:
         ConfigError: there is no such recipe.
     """
-    if recipe not in SEARCHES:
+    if recipe not in RECIPES:
         near = get_close_matches(recipe, RECIPES, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"unknown recipe {recipe!r}: {hint}known: {', '.join(RECIPES)}")
-    search = SEARCHES[recipe]
-    own: dict[str, Any] = {"search": search(), "harvest": BestHarvest(), "diversity": DiversitySettings()}
-    fields: dict[str, Any] = {name: (type(v), v) for name, v in {**own, **_OTHERWISE.get(recipe, {})}.items()}
-    return create_model(f"RunConfig[{recipe}]", __base__=RunConfig, **fields)
+    base: type[RunConfig] = TreeConfig if recipe in SEARCHES else PoolConfig
+    fields: dict[str, Any] = {name: (type(value), value) for name, value in _own(recipe).items()}
+    return create_model(f"RunConfig[{recipe}]", __base__=base, **fields)
+
+
+def _own(recipe: str) -> Mapping[str, Any]:
+    """The groups of options that a recipe has for itself, at their defaults."""
+    if recipe in POOLS:
+        return POOLS[recipe]
+    search = SEARCHES[recipe]()
+    own = {"search": search, "harvest": BestHarvest(), "diversity": DiversitySettings()}
+    return {**own, **_OTHERWISE.get(recipe, {})}
 
 
 def frozen_config(run: Run) -> RunConfig:
@@ -194,7 +230,7 @@ def parse_set(option: str) -> tuple[list[str], Any]:
 
 
 # Where a user writes an option, and where it lives. The groups of the hands are flat for whoever writes them.
-_WORK = ("endpoints", "roles", "judges", "guards", "embedder")
+_WORK = ("endpoints", "roles", "judges", "guards", "embedder", "generation", "student")
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,15 +267,21 @@ def build(recipe: str, layers: Sequence[Mapping[str, Any]], options: Sequence[st
         config = model.model_validate({"recipe": recipe, **flat, "work": work})
     except ValidationError as error:
         raise ConfigError(explain(error, model)) from None
-    check_use(Path(str(file)), own, config.search.operators, config.work.endpoint(Role.EVOLVER).style)
+    return _settled(config, str(file), own) if isinstance(config, TreeConfig) else config
+
+
+def _settled(config: TreeConfig, file: str, own: Mapping[str, CustomOperator]) -> TreeConfig:
+    """The configuration with what follows from its models: whether operators can be used, how large a litter is."""
+    check_use(Path(file), own, config.search.operators, config.work.endpoint(Role.EVOLVER).style)
     together = calls_for(config.work, 2) < 2 * calls_for(config.work)
     return config.model_copy(update={"search": config.search.settled(judged_together=together)})
 
 
 def default_of(model: type[RunConfig]) -> tuple[str, ...]:
-    """The operators of a recipe, where nobody names any."""
-    search: SearchSettings = model.model_fields["search"].default
-    return search.operators
+    """The operators of a recipe, where nobody names any; none of one without trees."""
+    found = model.model_fields.get("search")
+    search: SearchSettings | None = found.default if found else None
+    return search.operators if search else ()
 
 
 def explain(error: ValidationError, model: type[RunConfig] = RunConfig) -> str:

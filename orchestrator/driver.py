@@ -7,13 +7,14 @@ when a transaction fails they are thrown away and read again.
 
 from sqlalchemy import Connection, Engine
 
-from db import calls, examples, judgements, nodes, runs, tasks
+from db import calls, runs, tasks
 from db.chaos import stumble
 from db.records import Run, Spend, TaskRow
-from orchestrator.apply import interpret
-from orchestrator.config import frozen_config
-from orchestrator.growth import Growth
-from orchestrator.harvest import Harvest, Hints
+from orchestrator.budget import Prompts
+from orchestrator.config import PoolConfig, RunConfig, TreeConfig, frozen_config
+from orchestrator.course import Course, Hints
+from orchestrator.trees import Trees
+from orchestrator.widening import Widening
 from workers.config import Role
 from workers.contracts import MAX_ATTEMPTS
 
@@ -30,10 +31,8 @@ class Driver:
     def __init__(self, engine: Engine, run: Run) -> None:
         self._engine = engine
         self._run = run
-        config = frozen_config(run)
         self._prompts: dict[Role, int] = {}
-        self._growth = Growth(config, self._prompts)
-        self._harvest = Harvest(config, self._prompts)
+        self._course = course_of(frozen_config(run), self._prompts)
         self._loaded = False
 
     @property
@@ -78,29 +77,26 @@ class Driver:
 
     def _round(self, connection: Connection) -> tuple[bool, Hints]:
         if not self._loaded:
-            self._growth.load(connection, self._run.id)
+            self._course.load(connection, self._run.id)
             self._loaded = True
         applied = self._apply(connection)
         self._run = runs.by_id(connection, self._run.id)
-        added = self._grow(connection) if self._run.phase == "growing" else self._harvest.step(connection, self._run)
+        added = self._course.step(connection, self._run)
         self._run = runs.by_id(connection, self._run.id)
         return bool(applied or added), added
 
     def _apply(self, connection: Connection) -> int:
-        """Takes in what workers finished: nodes, judgements, examples and what they cost; their tasks are done with."""
-        finished = tasks.finished(connection, self._run.id, BATCH)
+        """Takes in what workers finished, and what it cost; their tasks are done with."""
+        finished = self._course.ready(tasks.finished(connection, self._run.id, BATCH))
         if not finished:
             return 0
-        applied = [interpret(task) for task in finished]
-        nodes.settle(connection, self._growth.tell(applied))
-        judgements.add(connection, [row for news in applied for row in news.judgements])
-        examples.settle(connection, self._run.id, [example for news in applied for example in news.examples])
+        replayed = self._course.apply(connection, self._run, finished)
         runs.settle(
             connection,
             self._run.id,
             reserved=sum((task.reserved for task in finished), Spend()),
             task_ids=[task.id for task in finished],
-            replayed=sum(news.replayed for news in applied),
+            replayed=replayed,
         )
         self._learn(connection, finished)
         tasks.close(connection, finished)
@@ -111,11 +107,10 @@ class Driver:
         for role, tokens in calls.longest_prompts(connection, [task.id for task in finished]).items():
             self._prompts[Role(role)] = max(tokens, self._prompts.get(Role(role), 0))
 
-    def _grow(self, connection: Connection) -> Hints:
-        added, blocked = self._growth.step(connection, self._run)
-        if not added and self._growth.is_over:
-            return self._harvest.begin(connection, self._run)
-        if blocked and not added and not tasks.any_open(connection, self._run.id):
-            self._growth.cut(connection, self._run.id)
-            return self._harvest.begin(connection, runs.by_id(connection, self._run.id))
-        return added
+
+def course_of(config: RunConfig, prompts: Prompts) -> Course:
+    """How a run of this configuration goes."""
+    if isinstance(config, PoolConfig):
+        return Widening(config, prompts)
+    assert isinstance(config, TreeConfig)
+    return Trees(config, prompts)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 from db import examples
 from db.errors import ConfigError, InputError
 from db.records import Run
+from orchestrator.generation.settings import POOLS
 from orchestrator.seeds import Seed
 from workers.config import NUSD_PER_USD
 
@@ -19,12 +20,39 @@ Record = dict[str, Any]
 
 
 def rows_of(connection: Connection, run: Run) -> list[Record]:
-    """One record per accepted example: text, scores, seed, operators from the seed to it, models, and its price."""
+    """One record per accepted example: text, where it comes from, models, and its price.
+
+    Of a tree: its seed, the operators from there to it, its scores. Of a pool: the demonstrations it was generated from.
+    """
+    if run.recipe in POOLS:
+        return [_instance(run, row) for row in examples.exportable_of_pool(connection, run.id)]
     return [_record(run, row) for row in examples.exportable(connection, run.id)]
 
 
+def _instance(run: Run, row: Row[Any]) -> Record:
+    return {
+        "id": f"{run.name}/{row.ordinal}/{row.instance}",
+        "instruction": row.instruction,
+        "input": row.input,
+        "output": row.output,
+        "is_classification": row.is_classification,
+        "round": row.round,
+        "parent_ids": [f"{run.name}/{ordinal}" for ordinal in row.shown],
+        "models": dict(row.models or {}),
+        "cost": _cost(row),
+    }
+
+
+def _cost(row: Row[Any]) -> Record:
+    return {
+        "calls": row.calls or 0,
+        "tokens_in": round(row.tokens_in or 0, 2),
+        "tokens_out": round(row.tokens_out or 0, 2),
+        "usd": None if row.nusd is None else row.nusd / NUSD_PER_USD,
+    }
+
+
 def _record(run: Run, row: Row[Any]) -> Record:
-    usd = None if row.nusd is None else row.nusd / NUSD_PER_USD
     return {
         "id": f"{run.name}/{row.tree}/{row.node_key}",
         "instruction": row.instruction,
@@ -41,12 +69,7 @@ def _record(run: Run, row: Row[Any]) -> Record:
         "parent_id": f"{run.name}/{row.tree}/{row.parent_key}",
         "tree": row.tree,
         "models": dict(row.models or {}),
-        "cost": {
-            "calls": row.calls or 0,
-            "tokens_in": round(row.tokens_in or 0, 2),
-            "tokens_out": round(row.tokens_out or 0, 2),
-            "usd": usd,
-        },
+        "cost": _cost(row),
     }
 
 

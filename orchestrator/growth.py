@@ -13,7 +13,7 @@ from db import nodes, runs, tasks
 from db.records import NewTask, NodeRow, RolloutRow, Run, Spend, TreeRow
 from orchestrator.apply import Applied, Change
 from orchestrator.budget import Prompts, calls_for, committed, out_of_time, share_in_evolutions, worst_case
-from orchestrator.config import RunConfig
+from orchestrator.config import TreeConfig
 from orchestrator.forest import Growing, node_row, planted, restored, rollout_row
 from orchestrator.intake import Intake
 from orchestrator.issue import Purse, keys_in, keys_of, task_for
@@ -43,7 +43,7 @@ class Writes:
 class Growth:
     """The trees in hand."""
 
-    def __init__(self, config: RunConfig, prompts: Prompts) -> None:
+    def __init__(self, config: TreeConfig, prompts: Prompts) -> None:
         self._config = config
         self._prompts = prompts
         self._litter_costs = [calls_for(config.work, count + 1) for count in range(config.search.least_litter)]
@@ -62,7 +62,7 @@ class Growth:
         """Takes the trees up from their rows."""
         in_flight: dict[int, set[str]] = {}
         for task in tasks.outstanding(connection, run_id):
-            in_flight.setdefault(task.tree_id, set()).update(keys_in(task))
+            in_flight.setdefault(task.tree_id or 0, set()).update(keys_in(task))
         rows = runs.trees_of(connection, run_id, status=["growing"])
         ids = [row.id for row in rows]
         found, rolled_out = nodes.of_trees(connection, ids), nodes.rollouts_of(connection, ids)

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from db import examples, judgements, nodes, runs, tasks, views
 from db.records import JudgementRow, NewTask, Run, Spend, TreeRow
 from orchestrator.budget import Prompts, committed, out_of_time
-from orchestrator.config import RunConfig
+from orchestrator.config import TreeConfig
+from orchestrator.course import Hints
 from orchestrator.forest import Growing, restored
 from orchestrator.growth import Writes
 from orchestrator.issue import NOTHING, Purse, judging_task, response_task
@@ -26,7 +27,6 @@ from workers.contracts import Reason
 
 log = structlog.get_logger()
 
-Hints = list[tuple[int, str]]
 # So many more than may be chosen are judged again: who was unlucky the first time shall have a chance.
 _GENEROUS = 1.5
 BATCH = 200
@@ -54,7 +54,7 @@ class Heard:
 class Harvest:
     """The harvest of one run."""
 
-    def __init__(self, config: RunConfig, prompts: Prompts) -> None:
+    def __init__(self, config: TreeConfig, prompts: Prompts) -> None:
         self._config = config
         self._chosen = config.harvest
         self._prompts = prompts

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from db import nodes, runs
 from orchestrator.apply import Change
-from orchestrator.config import RunConfig
+from orchestrator.config import TreeConfig
 from orchestrator.diversity import Candidate, Gate, GateSettings
 from orchestrator.search import Grown, Rejected, Tree
 from orchestrator.search.ids import root_key
@@ -22,7 +22,7 @@ from workers.contracts import Reason
 class Intake:
     """The texts of one run."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: TreeConfig) -> None:
         self._config = config
         self._gate: Gate | None = None
 

@@ -12,9 +12,9 @@ from workers.contracts import (
     EvaluatePayload,
     ExpandPayload,
     Kind,
-    Payload,
     RespondPayload,
-    payload_of,
+    TreePayload,
+    tree_payload_of,
 )
 
 NOTHING = Spend()
@@ -54,7 +54,7 @@ def judging_task(
     return replace(task, key=f"{task.key}:{judge}:{sample}")
 
 
-def _task(payload: Payload, node: str, reserved: Spend, settings: WorkSettings) -> NewTask:
+def _task(payload: TreePayload, node: str, reserved: Spend, settings: WorkSettings) -> NewTask:
     return NewTask(
         tree_id=payload.tree_id,
         key=f"{payload.tree_id}:{payload.kind.value}:{node}",
@@ -72,7 +72,7 @@ def keys_of(proposal: Proposal) -> tuple[str, ...]:
 
 def keys_in(task: TaskRow) -> set[str]:
     """The nodes an outstanding task is about."""
-    payload = payload_of.validate_python(task.payload)
+    payload = tree_payload_of.validate_python(task.payload)
     if isinstance(payload, ExpandPayload):
         return {child.key for child in payload.children}
     return set(payload.nodes) if isinstance(payload, EvaluatePayload) else set()

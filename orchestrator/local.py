@@ -53,6 +53,15 @@ def local_settings() -> dict[str, Any]:
                 "demonstrations": 3,
                 "extra": _dry(0.8, 4),
             },
+            # Self-Instruct's own presence penalty ends this model's lists after one or two items.
+            "generator": {
+                "temperature": 0.8,
+                "top_p": 0.95,
+                "max_tokens": 250,
+                "max_prompt_tokens": 2048,
+                "presence_penalty": 0.0,
+                "extra": _dry(0.8, 3),
+            },
         },
         "judges": {
             "quality": "expected",

@@ -18,17 +18,22 @@ Row = tuple[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """One seed. `input` is the material it works on; the tree grows from both together, as Evol-Instruct does."""
+    """One seed. `input` is the material it works on; the tree grows from both together, as Evol-Instruct does.
+
+    `output` is the reference answer, if the file has one: what prompts that show whole tasks need.
+    """
 
     instruction: str
     input: str = ""
+    output: str = ""
 
     @property
     def text(self) -> str:
         return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
 
     def row(self) -> dict[str, str]:
-        return {"instruction": self.instruction, "input": self.input}
+        answered = {"output": self.output} if self.output else {}
+        return {"instruction": self.instruction, "input": self.input, **answered}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +147,13 @@ def _seed(place: str, value: Any, field: str | None) -> Seed:
     if name is None or name not in value:
         missing = f"no field {field!r}" if field else f"no instruction (looked for {', '.join(FIELDS)})"
         raise InputError(f"{place}: {missing}; name the field with --field")
-    instruction, extra = _instruction(place, value[name]), value.get("input") or _only_input(value)
-    seed = Seed(instruction=_checked(place, instruction), input=_checked_input(place, extra))
+    instruction = _checked(place, _instruction(place, value[name]))
+    extra, answer = (value.get(part) or _first_instance(value, part) for part in ("input", "output"))
+    seed = Seed(
+        instruction=instruction,
+        input=_checked_part(place, "input", extra),
+        output=_checked_part(place, "output", answer),
+    )
     _checked(place, seed.text)
     return seed
 
@@ -160,18 +170,18 @@ def _instruction(place: str, value: Any) -> str:
     raise InputError(f"{place}: the instruction is neither a text nor messages with a user turn")
 
 
-def _only_input(value: dict[str, Any]) -> Any:
-    """Self-Instruct seeds keep their input in `instances`."""
+def _first_instance(value: dict[str, Any], part: str) -> Any:
+    """Self-Instruct seeds keep their inputs and outputs in `instances`."""
     instances = value.get("instances")
     first = instances[0] if isinstance(instances, list) and instances else None
-    return first.get("input") if isinstance(first, dict) else None
+    return first.get(part) if isinstance(first, dict) else None
 
 
-def _checked_input(place: str, value: Any) -> str:
+def _checked_part(place: str, part: str, value: Any) -> str:
     if value is None or value == "":
         return ""
     if not isinstance(value, str):
-        raise InputError(f"{place}: its input is not a text")
+        raise InputError(f"{place}: its {part} is not a text")
     return _checked(place, value)
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import views, workers
+from db import pool_views, views, workers
 from db.records import Run
+from orchestrator.pool_status import is_pool, pool_eta, pool_of
 from workers.config import NUSD_PER_USD
 
 RATE_WINDOW_S = 60.0
@@ -14,21 +15,47 @@ _DIMENSIONS = ("quality", "diversity", "complexity", "reward")
 
 
 def status_of(connection: Connection, run: Run) -> dict[str, Any]:
-    """Counts, rates, spend and reasons, each counted from the rows."""
-    nodes = views.node_counts(connection, run.id)
-    trees = views.tree_counts(connection, run.id)
-    examples = views.example_counts(connection, run.id)
-    spend = views.call_sums(connection, run.id)
-    harvest = views.harvest_means(connection, run.id)
-    rates = views.rates(connection, run.id, RATE_WINDOW_S)
+    """Counts, rates, spend and reasons, each counted from the rows. `pool` is None for a run that grows trees."""
     elapsed = views.elapsed_s(connection, run.id)
+    rates = views.rates(connection, run.id, RATE_WINDOW_S)
+    grown = _grown(connection, run, elapsed, rates["nodes_per_s"])
     return {
         "name": run.name,
         "recipe": run.recipe,
         "status": run.status,
         "phase": run.phase,
         "reason": run.reason,
-        "seeds": sum(trees.values()),
+        **grown,
+        **_spent(connection, run),
+        "failures": dict(views.reasons(connection, run.id)),
+        "failed_tasks": dict(views.failed_tasks(connection, run.id)),
+        "mean_seed": _means(views.seed_means(connection, run.id)),
+        "mean_evolved": _means(views.evolved_means(connection, run.id)),
+        "mean_harvest": _means(views.harvest_means(connection, run.id)),
+        "queues": {kind: dict(queue) for kind, queue in views.queues(connection, run.id).items()},
+        "workers": [
+            {"id": w.id, "host": w.host, "pid": w.pid, "slots": w.slots, "busy": w.busy, "tasks_done": w.tasks_done}
+            for w in workers.alive(connection)
+        ],
+        "rate": {name: round(value, 3) for name, value in rates.items()},
+        "elapsed_s": round(elapsed, 1),
+        "driven_s": round(run.driven_s, 1),
+    }
+
+
+def _grown(connection: Connection, run: Run, elapsed_s: float, nodes_per_s: float) -> dict[str, Any]:
+    """What has grown so far, and when the rest will have."""
+    nodes = views.node_counts(connection, run.id)
+    trees = views.tree_counts(connection, run.id)
+    examples = views.example_counts(connection, run.id)
+    pool = pool_of(connection, run) if is_pool(run) else None
+    if pool is None:
+        eta = _eta(run, trees, examples, nodes, elapsed_s, nodes_per_s)
+    else:
+        low, high = pool_eta(connection, run, pool, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S)
+        eta = {"low": low, "high": high}
+    return {
+        "seeds": sum(trees.values()) if pool is None else pool_views.seeds(connection, run.id),
         "seeds_duplicate": run.seeds_duplicate,
         "trees_done": trees.get("grown", 0),
         "trees_cut": trees.get("cut", 0),
@@ -42,6 +69,14 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         "examples_pending": examples.get("pending", 0),
         "examples_rejected": examples.get("rejected", 0),
         "examples_failed": examples.get("failed", 0),
+        "eta_s": eta,
+        "pool": pool,
+    }
+
+
+def _spent(connection: Connection, run: Run) -> dict[str, Any]:
+    spend = views.call_sums(connection, run.id)
+    return {
         "calls": spend["calls"],
         "calls_replayed": run.calls_replayed,
         "calls_unanswered": dict(views.unanswered(connection, run.id)),
@@ -56,20 +91,6 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
             "hours": None if run.caps.seconds is None else run.caps.seconds / 3600,
         },
         "reserved": {"calls": run.reserved.calls, "tokens": run.reserved.tokens},
-        "failures": dict(views.reasons(connection, run.id)),
-        "failed_tasks": dict(views.failed_tasks(connection, run.id)),
-        "mean_seed": _means(views.seed_means(connection, run.id)),
-        "mean_evolved": _means(views.evolved_means(connection, run.id)),
-        "mean_harvest": _means(harvest),
-        "queues": {kind: dict(queue) for kind, queue in views.queues(connection, run.id).items()},
-        "workers": [
-            {"id": w.id, "host": w.host, "pid": w.pid, "slots": w.slots, "busy": w.busy, "tasks_done": w.tasks_done}
-            for w in workers.alive(connection)
-        ],
-        "rate": {name: round(value, 3) for name, value in rates.items()},
-        "elapsed_s": round(elapsed, 1),
-        "driven_s": round(run.driven_s, 1),
-        "eta_s": _eta(run, trees, examples, nodes, elapsed, rates["nodes_per_s"]),
     }
 
 

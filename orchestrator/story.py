@@ -2,15 +2,18 @@
 
 from sqlalchemy import Connection
 
-from db import examples, nodes, runs, views
+from db import examples, nodes, pool_views, pools, runs, views
 from db.records import NodeRow, RolloutRow, Run
+from orchestrator.pool_status import is_pool, stages_of
 from orchestrator.report.model import NodeCost, RoleSpend, RunStory, TreeStory
 from orchestrator.report.page import render
+from orchestrator.report.pool_model import PoolStory
+from orchestrator.report.pool_page import EACH, EXAMPLES, MOVES, render_pool
 
 
 def report_of(connection: Connection, run: Run) -> str:
     """The whole page as one text."""
-    return render(story_of(connection, run))
+    return render_pool(pool_story_of(connection, run)) if is_pool(run) else render(story_of(connection, run))
 
 
 def story_of(connection: Connection, run: Run) -> RunStory:
@@ -37,9 +40,32 @@ def story_of(connection: Connection, run: Run) -> RunStory:
             TreeStory(row=row, nodes=tuple(nodes_of[row.id]), rollouts=tuple(rollouts_of[row.id])) for row in rows
         ),
         examples=tuple(examples.of_run(connection, run.id)),
-        spend=tuple(
-            RoleSpend(**{**spend, "models": tuple(spend["models"])}) for spend in views.role_spend(connection, run.id)
-        ),
+        spend=_spend(connection, run),
         node_costs=costs,
         wall_s=views.elapsed_s(connection, run.id),
+    )
+
+
+def pool_story_of(connection: Connection, run: Run) -> PoolStory:
+    return PoolStory(
+        run=run,
+        counts=pool_views.counts(connection, run.id),
+        rounds=tuple(pools.rounds_of(connection, run.id)),
+        batches=tuple(pools.batches_of(connection, run.id)),
+        stages=stages_of(connection, run),
+        text_reasons=tuple(pool_views.text_reasons(connection, run.id)),
+        instance_reasons=tuple(pool_views.instance_reasons(connection, run.id)),
+        refused_texts=tuple(pool_views.refused_texts(connection, run.id, each=EACH)),
+        refused_instances=tuple(pool_views.refused_instances(connection, run.id, each=EACH)),
+        moves=tuple(pool_views.moves(connection, run.id, most=MOVES)),
+        moved=pool_views.seed_moves(connection, run.id),
+        examples=tuple(pool_views.made_examples(connection, run.id, most=EXAMPLES)),
+        spend=_spend(connection, run),
+        wall_s=views.elapsed_s(connection, run.id),
+    )
+
+
+def _spend(connection: Connection, run: Run) -> tuple[RoleSpend, ...]:
+    return tuple(
+        RoleSpend(**{**spend, "models": tuple(spend["models"])}) for spend in views.role_spend(connection, run.id)
     )

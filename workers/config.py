@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from workers.generation.settings import GenerationSettings
 from workers.operators.custom import BUILT_IN_OPERATORS as BUILT_IN_OPERATORS
 from workers.operators.custom import CONTAMINATION as CONTAMINATION
 from workers.operators.custom import EVOL_OPERATORS as EVOL_OPERATORS
@@ -19,6 +20,8 @@ from workers.operators.custom import MINED_PREFIX as MINED_PREFIX
 from workers.operators.custom import MOST_OPERATORS as MOST_OPERATORS
 from workers.operators.custom import CustomOperator as CustomOperator
 from workers.operators.custom import Origin as Origin
+from workers.settings import Settings as Settings
+from workers.training.settings import StudentSettings
 
 NUSD_PER_USD = 1_000_000_000
 # Stands for the only model that an endpoint offers, until somebody has asked it which one that is.
@@ -32,18 +35,13 @@ _LONGEST_TIMEOUT_S = 600.0
 LONGEST_DEADLINE_S = _ROUNDS * _LONGEST_TIMEOUT_S + _WAITING_S
 
 
-class Settings(BaseModel):
-    """A frozen group of options that refuses names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Role(StrEnum):
     """What a model is used for. Scorers are judges of one dimension, at an endpoint of their own where one is named."""
 
     EVOLVER = "evolver"
     JUDGE = "judge"
     RESPONDER = "responder"
+    GENERATOR = "generator"
     EXAMINER = "examiner"
     QUALITY_SCORER = "quality_scorer"
     COMPLEXITY_SCORER = "complexity_scorer"
@@ -91,8 +89,10 @@ class RoleSettings(Settings):
     max_prompt_tokens: int = Field(default=4096, ge=64, le=1_000_000)
     demonstrations: int = Field(default=4, ge=0, le=16)
     penalty: float = Field(default=0.0, ge=-2, le=2)
+    # For presence alone, where it is not to be that of `penalty`, which is for frequency as well.
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     # Sampling options that only this kind of server knows, such as llama.cpp's DRY; sent as they are.
-    extra: dict[str, float | int | str | bool] = {}
+    extra: dict[str, float | int | str | bool] = Field(default_factory=dict)
 
 
 class JudgeSettings(RoleSettings):
@@ -109,8 +109,16 @@ class ResponderSettings(RoleSettings):
     max_tokens: int = Field(default=1024, ge=1, le=32_768)
 
 
+class GeneratorSettings(RoleSettings):
+    """Self-Instruct's (papers.md, 3.1): 1,024 tokens for the list, its top_p and its presence penalty."""
+
+    top_p: float = Field(default=0.5, gt=0, le=1)
+    max_tokens: int = Field(default=1024, ge=1, le=32_768)
+    presence_penalty: float | None = Field(default=2.0, ge=-2, le=2)
+
+
 class Roles(Settings):
-    """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5).
+    """Temperature 0.7 for the evolver is the paper's (papers.md, 1.5), for the generator Self-Instruct's.
 
     The examiner is the held-out judge, which no search sees. What is not set for it is as for the judge.
     """
@@ -118,6 +126,7 @@ class Roles(Settings):
     evolver: RoleSettings = RoleSettings()
     judge: JudgeSettings = JudgeSettings()
     responder: ResponderSettings = ResponderSettings()
+    generator: GeneratorSettings = GeneratorSettings()
     examiner: JudgeSettings | None = None
 
     @model_validator(mode="before")
@@ -217,14 +226,14 @@ class Judges(Settings):
     diversity: Literal["tags"] = "tags"
     max_tags: int = Field(default=6, ge=1, le=50)
     # Of a dimension of kind `expected`: another prompt, other tokens, an endpoint of its own.
-    scorers: dict[Dimension, Scorer] = {}
+    scorers: dict[Dimension, Scorer] = Field(default_factory=dict)
     # What to do where an endpoint gives no log-probabilities: stop, or take the rubric if the judge can chat.
     without_logprobs: Literal["stop", "fallback"] = "stop"
     # Per dimension (intercept, slope) that puts an expected score on the scale of the grades 1 to 6; order stays.
-    scale: dict[Dimension, tuple[float, float]] = {}
-    held_out_scale: dict[Dimension, tuple[float, float]] = {}
+    scale: dict[Dimension, tuple[float, float]] = Field(default_factory=dict)
+    held_out_scale: dict[Dimension, tuple[float, float]] = Field(default_factory=dict)
     # The same for the second judgement, the third ...; a later one has the last of them, or that of the first.
-    later_scale: dict[Dimension, tuple[tuple[float, float], ...]] = {}
+    later_scale: dict[Dimension, tuple[tuple[float, float], ...]] = Field(default_factory=dict)
     reasks: int = Field(default=1, ge=0, le=3)
     # So often siblings are scored again, in another order, while the best two of them, or one and the parent, are
     # closer than `undecided` points of the summed score.
@@ -291,8 +300,10 @@ class WorkSettings(Settings):
     judges: Judges = Judges()
     guards: Guards = Guards()
     embedder: Literal["wordllama", "lexical"] = "lexical"
+    generation: GenerationSettings = GenerationSettings()
+    student: StudentSettings = StudentSettings()
     # What `operators_file` held when the run began; workers never see the file.
-    operators: dict[str, CustomOperator] = {}
+    operators: dict[str, CustomOperator] = Field(default_factory=dict)
 
     @field_validator("operators")
     @classmethod

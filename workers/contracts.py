@@ -24,6 +24,9 @@ class Kind(StrEnum):
     EXPAND = "expand"
     EVALUATE = "evaluate"
     RESPOND = "respond"
+    GENERATE = "generate"
+    INSTANTIATE = "instantiate"
+    TRAIN = "train"
 
 
 class Reason(StrEnum):
@@ -59,6 +62,18 @@ class Reason(StrEnum):
     SORRY = "sorry"
     STOP_WORDS = "stop_words"
     TEMPLATE_WORDS = "template_words"
+    # The heuristics of Self-Instruct, for instructions and for instances (papers.md, 3.1).
+    UNDOABLE = "undoable"
+    PROGRAM = "program"
+    ODD_START = "odd_start"
+    SAME_AS_INPUT = "same_as_input"
+    UNFINISHED = "unfinished"
+    CONTRADICTORY = "contradictory"
+    REPEATED_INSTANCE = "repeated_instance"
+    NO_INSTANCE = "no_instance"
+    # Of training.
+    NOT_FINITE = "not_finite"
+    NOTHING_TO_LEARN = "nothing_to_learn"
 
 
 class _Contract(BaseModel):
@@ -104,7 +119,41 @@ class RespondPayload(_Contract):
     node: str
 
 
-Payload = Annotated[ExpandPayload | EvaluatePayload | RespondPayload, Field(discriminator="kind")]
+class GeneratePayload(_Contract):
+    """Ask for new instructions once. `shown` are the demonstrations, in their order, by their ordinals in the run."""
+
+    kind: Literal[Kind.GENERATE] = Kind.GENERATE
+    round: int
+    slot: int
+    shown: tuple[int, ...]
+
+
+class InstantiatePayload(_Contract):
+    """Write the instances (input and output) of one generated instruction, named by its ordinal in the run."""
+
+    kind: Literal[Kind.INSTANTIATE] = Kind.INSTANTIATE
+    instruction: int
+
+
+class Batch(_Contract):
+    """The instructions, by ordinal, of one step of training."""
+
+    ordinal: int
+    members: tuple[int, ...]
+
+
+class TrainPayload(_Contract):
+    """Train the student of a run on the batches of a round, one step each. `step` is the number of the first one."""
+
+    kind: Literal[Kind.TRAIN] = Kind.TRAIN
+    round: int
+    step: int
+    batches: tuple[Batch, ...]
+
+
+TreePayload = ExpandPayload | EvaluatePayload | RespondPayload
+PoolPayload = GeneratePayload | InstantiatePayload | TrainPayload
+Payload = Annotated[TreePayload | PoolPayload, Field(discriminator="kind")]
 
 
 class Evolved(_Contract):
@@ -156,11 +205,87 @@ class RespondResult(_Contract):
     replayed: int = 0
 
 
-Result = Annotated[ExpandResult | EvaluateResult | RespondResult, Field(discriminator="kind")]
+class Instance(_Contract):
+    """What one instruction is to be carried out on (nothing, for many), and its answer."""
+
+    input: str = ""
+    output: str = ""
+    rejected: Reason | None = None
+
+
+class Generated(_Contract):
+    """One new instruction, in the order of the completion. Alpaca's variant brings its instance with it."""
+
+    text: str
+    rejected: Reason | None = None
+    instances: tuple[Instance, ...] = ()
+
+
+class GenerateResult(_Contract):
+    """What a completion held. A completion that is no good as a whole (`rejected`), or never came, holds nothing."""
+
+    kind: Literal[Kind.GENERATE] = Kind.GENERATE
+    found: tuple[Generated, ...] = ()
+    rejected: Reason | None = None
+    failed: str | None = None
+    calls: tuple[str, ...] = ()
+    replayed: int = 0
+
+
+class InstantiateResult(_Contract):
+    """`rejected` or `failed` says why there is no good instance. `is_classification` is absent where none could say."""
+
+    kind: Literal[Kind.INSTANTIATE] = Kind.INSTANTIATE
+    is_classification: bool | None = None
+    instances: tuple[Instance, ...] = ()
+    rejected: Reason | None = None
+    failed: str | None = None
+    calls: tuple[str, ...] = ()
+    replayed: int = 0
+
+
+class Lesson(_Contract):
+    """What a step said of one instruction of its batch: its own loss, and the norm of its own gradient.
+
+    `tokens` are those that count into the loss, per token of which `loss` is (nats).
+    """
+
+    instruction: int
+    tokens: int
+    loss: float | None = None
+    gradient_norm: float | None = None
+    rejected: Reason | None = None
+
+
+class Step(_Contract):
+    """One step of training: a batch's loss per token (nats), the L2 norm of its gradient before clipping, its time."""
+
+    batch: int
+    step: int
+    lessons: tuple[Lesson, ...]
+    loss: float | None = None
+    gradient_norm: float | None = None
+    seconds: float = 0.0
+    rejected: Reason | None = None
+
+
+class TrainResult(_Contract):
+    kind: Literal[Kind.TRAIN] = Kind.TRAIN
+    steps: tuple[Step, ...] = ()
+    failed: str | None = None
+    replayed: int = 0
+
+
+TreeResult = ExpandResult | EvaluateResult | RespondResult
+PoolResult = GenerateResult | InstantiateResult | TrainResult
 
 
 payload_of: TypeAdapter[Payload] = TypeAdapter(Payload)
-result_of: TypeAdapter[Result] = TypeAdapter(Result)
+# The scheduler knows of which kind a run is; a worker does not.
+tree_payload_of: TypeAdapter[TreePayload] = TypeAdapter(Annotated[TreePayload, Field(discriminator="kind")])
+tree_result_of: TypeAdapter[TreeResult] = TypeAdapter(Annotated[TreeResult, Field(discriminator="kind")])
+pool_payload_of: TypeAdapter[PoolPayload] = TypeAdapter(Annotated[PoolPayload, Field(discriminator="kind")])
+pool_result_of: TypeAdapter[PoolResult] = TypeAdapter(Annotated[PoolResult, Field(discriminator="kind")])
 
 
 def worst_calls(settings: WorkSettings, kind: Kind, count: int, judge: Bench = "search") -> Mapping[Role, int]:
@@ -169,6 +294,12 @@ def worst_calls(settings: WorkSettings, kind: Kind, count: int, judge: Bench = "
         return {Role.EVOLVER: count, **({Role.JUDGE: count} if asks_whether_equal(settings) else {})}
     if kind is Kind.RESPOND:
         return {Role.RESPONDER: count}
+    if kind is Kind.GENERATE:
+        return {Role.GENERATOR: count}
+    if kind is Kind.INSTANTIATE:
+        return {Role.RESPONDER: count * (1 + settings.generation.classification)}
+    if kind is Kind.TRAIN:
+        return {}
     return _judge_calls(settings, count) if judge == "search" else _examiner_calls(settings, count)
 
 

@@ -32,13 +32,13 @@ def check_worker_settings() -> Finding:
 
 
 def check_endpoints(
-    work: WorkSettings, environment: Mapping[str, str], *, bench: Bench = "search", say: Say = _nobody
+    work: WorkSettings, environment: Mapping[str, str], *, bench: Bench | None = "search", say: Say = _nobody
 ) -> WorkSettings:
     """Asks every endpoint that a role names whether it is there, takes our key and has the model.
 
     Nothing is spent, but for one token a dimension that is scored by log-probabilities: nothing else shows whether they
     are given. Returns the settings with each model named, and with a rubric for each dimension without them if that is
-    configured; `say` is told.
+    configured; `say` is told. `bench` None: nothing will be judged.
 
     Raises:
         ServiceError: an endpoint cannot be reached, refuses the key, or does not have the model.
@@ -47,8 +47,14 @@ def check_endpoints(
     return asyncio.run(_check_all(work, addresses(environment), bench, say))
 
 
-async def _check_all(work: WorkSettings, book: Mapping[str, Address], bench: Bench, say: Say) -> WorkSettings:
+async def _check_all(
+    work: WorkSettings, book: Mapping[str, Address], bench: Bench | None, say: Say
+) -> WorkSettings:
     checked = await _check(work, book)
+    return checked if bench is None else await _fit(checked, book, bench, say)
+
+
+async def _fit(checked: WorkSettings, book: Mapping[str, Address], bench: Bench, say: Say) -> WorkSettings:
     gateway = Gateway(OpenAIClient(book), MemoryLedger())
 
     async def ask(role: Role, prompt: Prompt, *, sample: int = 0) -> Answer:

@@ -25,7 +25,8 @@ class Prompt:
     """A rendered prompt.
 
     `shown` are its demonstrations, as pairs of what was given and what was made of it. `prefix` is the beginning of the
-    answer where the prompt already wrote it: the answer is `prefix` and what the model goes on with.
+    answer where the prompt already wrote it: the answer is `prefix` and what the model goes on with. `once`: an answer
+    that was cut off is taken as it is, and not asked for again with more room. `temperature` stands above the role's.
     """
 
     text: str
@@ -39,6 +40,8 @@ class Prompt:
     schema: dict[str, Any] | None = None
     logprobs: int = 0
     max_tokens: int | None = None
+    once: bool = False
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

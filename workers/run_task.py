@@ -10,24 +10,38 @@ import structlog
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from db import nodes, runs, tasks
+from db import nodes, pools, runs, tasks
 from db.chaos import stumble
 from db.engine import patiently
 from db.errors import InstructreeError, StaleLease
-from db.records import Lease
+from db.records import Json, Lease
 from db.workers import Identity
 from workers.asking import Answer, Ask
 from workers.bodies.evaluate import EvaluateTexts, evaluate
 from workers.bodies.expand import ExpandTexts, expand
+from workers.bodies.generate import GenerateTexts, Shown, generate
+from workers.bodies.instantiate import instantiate
 from workers.bodies.respond import respond
+from workers.bodies.train import LessonText, train
 from workers.config import Role, WorkSettings
-from workers.contracts import MAX_ATTEMPTS, EvaluatePayload, ExpandPayload, Payload, payload_of
+from workers.contracts import (
+    MAX_ATTEMPTS,
+    EvaluatePayload,
+    ExpandPayload,
+    GeneratePayload,
+    InstantiatePayload,
+    PoolPayload,
+    RespondPayload,
+    TreePayload,
+    payload_of,
+)
 from workers.guards import BRAND_NEW
 from workers.llm.call import call_for
 from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
 from workers.llm.gateway import Gateway
 from workers.process import LEASE_S, Held, Loop
 from workers.prompting import Prompt
+from workers.training.folders import student_folder
 
 log = structlog.get_logger()
 
@@ -85,12 +99,9 @@ class Runner:
         settings = self._settings(lease.run_id)
         ask: Ask = partial(_ask, self._gateway, settings, lease)
         with self._engine.connect() as connection:
-            if isinstance(payload, ExpandPayload):
-                return expand(payload, expand_texts(connection, payload), settings, ask)
-            if isinstance(payload, EvaluatePayload):
-                return evaluate(payload, evaluate_texts(connection, payload), settings, ask)
-            text = nodes.texts(connection, payload.tree_id, [payload.node])[payload.node]
-            return respond(payload, text, settings, ask)
+            if isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
+                return _of_tree(connection, payload, settings, ask)
+            return _of_pool(connection, lease.run_id, payload, settings, ask)
 
     def _load_settings(self, run_id: int) -> WorkSettings:
         with self._engine.connect() as connection:
@@ -119,6 +130,42 @@ class Runner:
         )
 
 
+def _of_tree(
+    connection: Connection, payload: TreePayload, settings: WorkSettings, ask: Ask
+) -> Coroutine[Any, Any, BaseModel]:
+    if isinstance(payload, ExpandPayload):
+        return expand(payload, expand_texts(connection, payload), settings, ask)
+    if isinstance(payload, EvaluatePayload):
+        return evaluate(payload, evaluate_texts(connection, payload), settings, ask)
+    text = nodes.texts(connection, payload.tree_id, [payload.node])[payload.node]
+    return respond(payload, text, settings, ask)
+
+
+def _of_pool(
+    connection: Connection, run_id: int, payload: PoolPayload, settings: WorkSettings, ask: Ask
+) -> Coroutine[Any, Any, BaseModel]:
+    if isinstance(payload, GeneratePayload):
+        found = pools.shown(connection, run_id, payload.shown)
+        return generate(payload, GenerateTexts(shown=tuple(_shown(*one) for one in found)), settings, ask)
+    if isinstance(payload, InstantiatePayload):
+        ((text, _),) = pools.shown(connection, run_id, [payload.instruction])
+        return instantiate(payload, text, settings, ask)
+    run = runs.by_id(connection, run_id)
+    taught = pools.taught(connection, run_id, [one for batch in payload.batches for one in batch.members])
+    lessons = {one: LessonText(instruction=i, input=given, output=o) for one, (i, given, o) in taught.items()}
+    # Torch computes without a pause: in a thread of its own, so that this worker's calls and beats go on.
+    return asyncio.to_thread(train, payload, lessons, settings, student_folder(run))
+
+
+def _shown(text: str, seed: Json) -> Shown:
+    """A demonstration: a seed as it was given, or a generated text with its first instance."""
+    return Shown(
+        instruction=str(seed.get("instruction", text)),
+        input=str(seed.get("input") or ""),
+        output=str(seed.get("output") or ""),
+    )
+
+
 async def _in_time(body: Coroutine[Any, Any, BaseModel], deadline_s: float) -> BaseModel:
     """The body's result, or TimeoutError: whoever is stuck gives its slot back when its lease ends anyway."""
     async with asyncio.timeout(deadline_s):
@@ -134,9 +181,8 @@ def _backoff(attempts: int) -> float:
     return random.uniform(0.5, min(_LONGEST_WAIT_S, 2.0**attempts))
 
 
-def expand_texts(connection: Connection, payload: Payload) -> ExpandTexts:
+def expand_texts(connection: Connection, payload: ExpandPayload) -> ExpandTexts:
     """The parent's text, and its topic: the seed's, or that of the nearest brand-new instruction above it."""
-    assert isinstance(payload, ExpandPayload)
     lineage = nodes.lineage(connection, payload.tree_id, payload.parent)
     anchor = lineage[0][1]
     for operator, text in lineage:

@@ -1,4 +1,4 @@
-"""`instructree compare`: recipes side by side on a real model, at equal spend."""
+"""`instructree compare`: recipes side by side on a real model, at equal spend: trees with trees, pools with pools."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,30 +12,38 @@ from sqlalchemy import Engine
 
 from db.records import Caps, Run
 from orchestrator import places
-from orchestrator.begin import ENDED, begin, check_name
+from orchestrator.begin import ENDED, begin, check_name, check_seeds
 from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
 from orchestrator.cli.exits import BUDGET
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
-from orchestrator.compare.arms import Arm, Terms, arms_of, default_name, recipes_of, setting_of
-from orchestrator.compare.outcome import Setting
-from orchestrator.config import read_file
+from orchestrator.compare.arms import Arm, are_pools, arms_in, arms_of, default_name
+from orchestrator.compare.terms import PoolTerms, Terms
+from orchestrator.config import PoolConfig, read_file
 from orchestrator.export import check_folder, write_text
 from orchestrator.seeds import Seeds, load_seeds
 from workers.config import WorkSettings
+from workers.training.student import check_student
 
 # What is not a terminal has no width of its own.
 _WIDTH = 132
 
 SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
-Recipes = Annotated[str, typer.Option("--recipes", help="Two recipes or more: idea-mcts,paced-front,random")]
-MaxCalls = Annotated[int, typer.Option("--max-calls", help="Calls of each recipe for evolutions and their scores")]
-Name = Annotated[str | None, typer.Option("--name", help="Its runs are called NAME-RECIPE; known ones are continued")]
+Recipes = Annotated[
+    str, typer.Option("--recipes", help="Two or more: a,b,b@label, of trees or of pools; a label marks other options")
+]
+MaxCalls = Annotated[int, typer.Option("--max-calls", help="Calls of each for evolutions and scores, or for its pool")]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Its runs are called NAME-RECIPE[-LABEL]; known ones are continued")
+]
 Options = Annotated[
-    list[str] | None, typer.Option("--set", help="One option, as for run; beam.search.width=8 is for beam alone")
+    list[str] | None,
+    typer.Option(
+        "--set", help="One option, as for run; beam.search.width=8 is for beam alone, b@label.x=y for that one"
+    ),
 ]
 Field = Annotated[str | None, typer.Option("--field", help="Field of the seeds that holds the instruction")]
-Top = Annotated[int, typer.Option("--top", help="So many of the best nodes of each seed's tree count")]
+Top = Annotated[int, typer.Option("--top", help="So many of the best nodes of each seed's tree count; not for pools")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for compare.md, compare.json and compare.svg")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else")]
 
@@ -56,19 +64,38 @@ def compare(
     out: Out = Path("compare"),
     as_json: AsJson = False,
 ) -> None:
-    """Recipes side by side: same seeds, same calls, same judge, and one that no search saw. Ctrl-C pauses it."""
-    chosen = recipes_of(recipes)
+    """Recipes side by side: same seeds, same calls, same models, and a judge that no search saw. Ctrl-C pauses it."""
+    chosen = arms_in(recipes)
     seeds = load_seeds(seeds_file, field)
     name = name or default_name(seeds_file.stem)
     check_name(name)
     check_folder(out)
-    terms = Terms(max_calls=max_calls, seeds=len(seeds.seeds), top=top)
+    count = len(seeds.seeds)
+    terms: Terms | PoolTerms = Terms(max_calls=max_calls, seeds=count, top=top)
+    if are_pools(chosen):
+        terms = PoolTerms(max_calls=max_calls)
     file = read_file(config_file) if config_file else {}
     wanted = arms_of(chosen, name, [places.settings(config_file), file], options or [], terms)
+    _check_pools(wanted, seeds)
     found, engine, arms = _open(config_file, wanted)
+    _check_students(arms, found)
     _rehearse(engine, arms, seeds)
     runs = [_grow(engine, found, arm, seeds, f"instructree compare ... --name {name}") for arm in arms]
-    _conclude(engine, name, runs, setting_of(arms[0].config.work, terms), out, as_json=as_json)
+    _conclude(engine, name, arms, runs, terms, count, out, as_json=as_json)
+
+
+def _check_pools(arms: Sequence[Arm], seeds: Seeds) -> None:
+    for arm in arms:
+        if isinstance(arm.config, PoolConfig):
+            check_seeds(arm.config, seeds)
+
+
+def _check_students(arms: Sequence[Arm], found: places.Places) -> None:
+    """Students that this machine is to train must be there before anything is spent on what they are to learn."""
+    students = [arm.config.work.student for arm in arms if isinstance(arm.config, PoolConfig) and arm.config.train]
+    for place, student in enumerate(students):
+        if found.local_programs and student not in students[:place]:
+            check_student(student)
 
 
 def _open(config_file: Path | None, arms: Sequence[Arm]) -> tuple[places.Places, Engine, Sequence[Arm]]:
@@ -112,25 +139,34 @@ def _grow(engine: Engine, found: places.Places, arm: Arm, seeds: Seeds, again: s
     return run
 
 
-def _conclude(engine: Engine, name: str, runs: Sequence[Run], setting: Setting, out: Path, *, as_json: bool) -> None:
+def _conclude(
+    engine: Engine,
+    name: str,
+    arms: Sequence[Arm],
+    runs: Sequence[Run],
+    terms: Terms | PoolTerms,
+    seeds: int,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
     """Writes and shows the figures, and ends with the exit code that fits."""
     # Not at the top: figures need a library that takes its time to load, and a refusal need not wait for it.
-    from orchestrator.compare import figures, picture, record, table, wording
-    from orchestrator.compare.gather import outcome_of
+    from orchestrator.compare.pages import pages_of
 
     with engine.connect() as connection:
-        comparison = figures.compare([outcome_of(connection, run) for run in runs])
-    found = record.as_json(name, comparison, setting)
-    write_text(f"{found}\n", out / "compare.json")
-    write_text(table.markdown(comparison, setting), out / "compare.md")
-    write_text(picture.picture(comparison, setting), out / "compare.svg")
+        pages = pages_of(connection, name, arms, runs, terms, seeds)
+    write_text(f"{pages.json}\n", out / "compare.json")
+    write_text(pages.markdown, out / "compare.md")
+    write_text(pages.picture, out / "compare.svg")
     if as_json:
-        print(found)
+        print(pages.json)
     else:
         console = Console(highlight=False)
         console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
-        console.print(table.terminal(comparison, setting, console.width))
-        for note in wording.notes(comparison, setting):
+        for place, one in enumerate(pages.tables(console.width)):
+            console.print(*(("",) if place else ()), one, sep="\n")
+        for note in pages.notes:
             console.print(Text(f"\n{note}"))
     say(f"table, figures and picture in {out / 'compare.md'}, {out / 'compare.json'} and {out / 'compare.svg'}")
     if stopped := [run.name for run in runs if run.status == "stopped"]:

@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,8 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-Status = Mapping[str, Any]
-Show = Callable[[Status], None]
+from orchestrator.cli import pools
+from orchestrator.cli.figures import Show, Status, duration, eta, name_of, number, paid, usd, waiting
+
+__all__ = ["Show", "Status", "display", "duration", "eta", "one_line", "panel", "summarise", "usd"]
 
 _LINE_EVERY_S = 5.0
 
@@ -46,23 +47,20 @@ def _plain() -> Show:
 
 def one_line(status: Status) -> str:
     """The run in one line of plain text."""
+    if status.get("pool"):
+        return pools.one_line(status)
     parts = [
-        f"{_name(status)}: {status['status']}, {status['phase']}",
+        f"{name_of(status)}: {status['status']}, {status['phase']}",
         f"trees {status['trees_done']}/{status['seeds']}",
         f"nodes {status['nodes']} ({status['nodes_scored']} scored, {status['nodes_rejected']} rejected)",
-        f"reward {_number(status['mean_seed']['reward'])} -> {_number(_grown(status)['reward'])}",
+        f"reward {number(status['mean_seed']['reward'])} -> {number(_grown(status)['reward'])}",
         f"calls {status['calls']}",
         f"{status['rate']['calls_per_s']:.1f}/s",
         f"examples {status['examples']}",
     ]
     if status["phase"] == "growing" and status["eta_s"]["high"]:
         parts.append(f"about {eta(status)} left")
-    return ", ".join([*parts, *_waiting(status)])
-
-
-def _name(status: Status) -> str:
-    """The run's name without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else "?" for c in str(status["name"]))
+    return ", ".join([*parts, *waiting(status)])
 
 
 def _grown(status: Status) -> Mapping[str, float | None]:
@@ -72,36 +70,11 @@ def _grown(status: Status) -> Mapping[str, float | None]:
     return harvest if harvest["reward"] is not None else evolved
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def usd(value: float | None) -> str:
-    if value is None:
-        return "unknown"
-    if 0 < value < 0.0001:
-        return "less than 0.0001"
-    return "0" if value == 0 else f"{value:.4f}"
-
-
-def eta(status: Status) -> str:
-    """The range of the time left, in words."""
-    low, high = status["eta_s"]["low"], status["eta_s"]["high"]
-    return "not known yet" if low is None else f"{duration(low)} to {duration(high)}"
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 def panel(status: Status) -> Panel:
     """The run as a panel of figures."""
-    body = Group(_progress(status), Text(""), _figures(status), *_failures(status), *_warnings(status))
-    title = Text.assemble((_name(status), "bold"), f"  {status['recipe']}  {status['status']}")
+    upper = pools.panel_body(status) if status.get("pool") else (_progress(status), Text(""), _figures(status))
+    body = Group(*upper, *_failures(status), *_warnings(status))
+    title = Text.assemble((name_of(status), "bold"), f"  {status['recipe']}  {status['status']}")
     return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
 
 
@@ -121,7 +94,7 @@ def _figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 3))
     before, after, rate = status["mean_seed"], _grown(status), status["rate"]
     rows = [
-        ("reward", f"seeds {_number(before['reward'])}", f"grown {_number(after['reward'])}"),
+        ("reward", f"seeds {number(before['reward'])}", f"grown {number(after['reward'])}"),
         ("trees", f"open {status['trees_open']}", f"done {status['trees_done']} of {status['seeds']}"),
         ("nodes", f"scored {status['nodes_scored']}", f"rejected {status['nodes_rejected']}"),
         ("calls", f"{status['calls']} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
@@ -143,38 +116,30 @@ def _failures(status: Status) -> list[Text]:
 
 
 def _warnings(status: Status) -> list[Text]:
-    return [text for line in _waiting(status) for text in (Text(""), Text(line, style="yellow"))]
-
-
-def _waiting(status: Status) -> list[str]:
-    """Why work is not being done just now."""
-    if not status["waiting"]:
-        return []
-    cause = str(status["waiting"]["cause"])
-    return [f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}"]
+    return [text for line in waiting(status) for text in (Text(""), Text(line, style="yellow"))]
 
 
 def summarise(status: Status) -> None:
     """The end of a run: what came of it, on standard error."""
     console = Console(stderr=True, highlight=False)
-    table = Table(title=Text(f"{_name(status)}: {status['status']}"), title_justify="left", box=None, padding=(0, 2))
+    is_pool = bool(status.get("pool"))
+    console.print(pools.stage_table(status) if is_pool else _change(status))
+    console.print(pools.ending(status) if is_pool else _ending(status), soft_wrap=True)
+
+
+def _change(status: Status) -> Table:
+    table = Table(title=Text(f"{name_of(status)}: {status['status']}"), title_justify="left", box=None, padding=(0, 2))
     for heading in ("", "seeds", "harvest", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name in ("quality", "diversity", "complexity", "reward"):
         before, after = status["mean_seed"][name], status["mean_harvest"][name]
         change = "-" if before is None or after is None else f"{after - before:+.2f}"
-        table.add_row(name, _number(before), _number(after), change)
-    console.print(table)
-    console.print(
+        table.add_row(name, number(before), number(after), change)
+    return table
+
+
+def _ending(status: Status) -> str:
+    return (
         f"{status['trees_done']} trees, {status['nodes']} nodes ({status['nodes_rejected']} rejected, "
-        f"{status['nodes_unscored']} unscored), {status['calls']} calls ({status['calls_replayed']} more replayed), "
-        f"{status['tokens_in'] + status['tokens_out']:,} tokens, {usd(status['usd'])} USD, "
-        f"{duration(status['elapsed_s'])}{_in_vain(status)}",
-        soft_wrap=True,
+        f"{status['nodes_unscored']} unscored), {paid(status)}"
     )
-
-
-def _in_vain(status: Status) -> str:
-    """Calls that may have been charged for although their answers never came, or came twice."""
-    count = sum(status["calls_unanswered"].values())
-    return f"; {count} calls without an answer are counted as spent" if count else ""

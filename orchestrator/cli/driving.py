@@ -17,7 +17,7 @@ from orchestrator.begin import ENDED, begin
 from orchestrator.cli.display import Show, display
 from orchestrator.cli.exits import INTERRUPTED
 from orchestrator.cli.say import say
-from orchestrator.config import RunConfig
+from orchestrator.config import RunConfig, TreeConfig
 from orchestrator.seeds import Seeds
 from orchestrator.status import status_of
 from workers.config import Role
@@ -33,8 +33,9 @@ def ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> RunC
     # Not at the top: the client of the models is half of this command's start, and a refusal need not wait for it.
     from workers.doctor import check_endpoints
 
-    work = check_endpoints(config.work, environment, say=say)
-    if config.harvest.held_out:
+    judged = isinstance(config, TreeConfig)
+    work = check_endpoints(config.work, environment, bench="search" if judged else None, say=say)
+    if isinstance(config, TreeConfig) and config.harvest.held_out:
         work = check_endpoints(work, environment, bench="held_out", say=say)
     if caps.nusd is not None and not work.priced:
         unknown = sorted({work.role(role).endpoint for role in Role if not work.endpoint(role).priced})

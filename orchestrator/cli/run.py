@@ -8,21 +8,22 @@ import typer
 from sqlalchemy import Engine
 
 from db.errors import ConfigError
-from db.records import Caps, Run
+from db.records import Caps, Run, Spend
 from orchestrator import places
-from orchestrator.begin import ENDED, check_name
-from orchestrator.budget import least
+from orchestrator.begin import ENDED, check_name, check_seeds
+from orchestrator.budget import least, least_of_pool
 from orchestrator.cli.display import summarise
 from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
 from orchestrator.cli.exits import BUDGET
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
-from orchestrator.config import RunConfig, build, read_file
+from orchestrator.config import PoolConfig, RunConfig, TreeConfig, build, read_file
 from orchestrator.export import check_folder, rows_of, write, write_text
 from orchestrator.operators import mined_warning
 from orchestrator.seeds import load_seeds
 from orchestrator.status import status_of
 from workers.config import NUSD_PER_USD
+from workers.training.student import check_student
 
 SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the run; a known one is continued")]
@@ -63,12 +64,13 @@ def run(
     chosen = [*(options or []), *(["harvest.responses=false"] if no_responses else [])]
     file = read_file(config_file) if config_file else {}
     config = build(recipe, [places.settings(config_file), file], chosen)
+    if isinstance(config, PoolConfig):
+        check_seeds(config, seeds)
     own_endpoint = places.has_endpoint(config_file)
     if own_endpoint:  # looked at before anything is started for it
         config = _ready(config, places.model_environment(config_file, say), caps)
     found = places.find_places(config_file, say)
-    if warning := mined_warning(config.search.operators):
-        say(warning)
+    _warn(config, found)
     engine = places.open_places(found)
     if not own_endpoint:
         config = _ready(config, found.environment(), caps)
@@ -77,6 +79,14 @@ def run(
         start_programs(engine, found, begun)
         begun = watch(engine, begun, again=f"instructree run ... --name {begun.name}")
     _conclude(engine, begun, out)
+
+
+def _warn(config: RunConfig, found: places.Places) -> None:
+    """What the user should know before anything is spent."""
+    if isinstance(config, TreeConfig) and (warning := mined_warning(config.search.operators)):
+        say(warning)
+    if isinstance(config, PoolConfig) and config.train and found.local_programs:
+        check_student(config.work.student)
 
 
 def _caps(calls: int | None, tokens: int | None, usd: float | None, hours: float | None) -> Caps:
@@ -100,7 +110,7 @@ def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> Run
 
 def _refuse_too_little(config: RunConfig, caps: Caps) -> None:
     """A cap that not even the first expansion fits under would only end in an empty data set."""
-    need = least(config.work, config.search.litter, responses=config.harvest.responses)
+    need = _least(config)
     for option, cap, amount in (
         ("--max-calls", caps.calls, f"{need.calls}"),
         ("--max-tokens", caps.tokens, f"{need.tokens}"),
@@ -108,9 +118,15 @@ def _refuse_too_little(config: RunConfig, caps: Caps) -> None:
     ):
         if cap is not None and cap < float(amount):
             raise ConfigError(
-                f"{option} {cap}: one expansion may need up to {amount}; raise it, or ask for less "
-                "(search.children or search.siblings, roles.*.max_tokens, roles.*.max_prompt_tokens)"
+                f"{option} {cap}: the first step may need up to {amount}; raise it, or ask for less "
+                "(search.children, search.siblings or rounds.shown, roles.*.max_tokens, roles.*.max_prompt_tokens)"
             )
+
+
+def _least(config: RunConfig) -> Spend:
+    if isinstance(config, TreeConfig):
+        return least(config.work, config.search.litter, responses=config.harvest.responses)
+    return least_of_pool(config.work)
 
 
 def _conclude(engine: Engine, run: Run, out: Path) -> None:

@@ -1,4 +1,7 @@
-"""The arms of a comparison: recipes with everything else alike, each the configuration of one run."""
+"""The arms of a comparison: recipes with everything else alike, each the configuration of one run.
+
+An arm is called by its recipe, or by RECIPE@LABEL: the same recipe under another name, with options of its own.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,120 +10,122 @@ from typing import Any
 
 from db.errors import ConfigError
 from orchestrator.begin import check_name
-from orchestrator.budget import calls_for
 from orchestrator.compare.outcome import Setting
+from orchestrator.compare.terms import Conditions, Terms
 from orchestrator.config import RECIPES, RunConfig, build, of_recipe, parse_set
-from orchestrator.recipes import SEARCHES
+from orchestrator.generation.settings import POOLS
 from workers.config import Role, Style, WorkSettings
 
-# Iterations of idea-mcts: more than its share of calls pays for, so that the calls end a tree, as elsewhere. Not
-# without end: where all that it selects is terminal, iterations cost nothing.
-_MOST_ITERATIONS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What is equal for all: calls of each recipe, how many seeds share them, nodes harvested of each tree."""
-
-    max_calls: int
-    seeds: int
-    top: int
-
-    @property
-    def share(self) -> int:
-        """The calls of one seed's tree."""
-        return self.max_calls // self.seeds
-
-    def options(self) -> dict[str, str]:
-        return {
-            "search.calls": str(max(2, self.share)),
-            "harvest.mode": '"estimate"',
-            "harvest.per_tree": str(self.top),
-            "harvest.size": str(self.top * self.seeds),
-            "harvest.held_out": "true",
-            "harvest.responses": "false",
-        }
+_LABEL = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One recipe and its run."""
+    """One recipe under its name in the comparison, and its run."""
 
-    recipe: str
+    name: str
     run: str
     config: RunConfig
 
 
-def recipes_of(listed: str) -> tuple[str, ...]:
-    """The recipes of `a,b,c`.
+def recipe_of(arm: str) -> str:
+    return arm.partition("@")[0]
+
+
+def are_pools(arms: Sequence[str]) -> bool:
+    """Whether they widen pools; else they grow trees. They all do the one or the other."""
+    return recipe_of(arms[0]) in POOLS
+
+
+def arms_in(listed: str) -> tuple[str, ...]:
+    """The arms of `a,b,b@label`.
 
     Raises:
-        ConfigError: one is unknown or named twice, or there are fewer than two.
+        ConfigError: a recipe is unknown, a label is none, an arm is named twice, there are fewer than two, or pools
+            stand beside trees.
     """
     names = [name.strip() for name in listed.split(",") if name.strip()]
     for name in names:
-        of_recipe(name)
+        _check_arm(listed, name)
         if names.count(name) > 1:
-            raise ConfigError(f"--recipes {listed!r}: {name!r} is named twice")
+            hint = "give one a label, as in {0}@other" if "@" not in name else "give one another label"
+            raise ConfigError(f"--recipes {listed!r}: {name!r} is named twice; {hint.format(name)}")
     if len(names) < 2:
         known = ", ".join(RECIPES)
         raise ConfigError(f"--recipes {listed!r}: name at least two, separated by commas; known: {known}")
+    _refuse_mixed(listed, names)
     return tuple(names)
 
 
-def arms_of(
-    recipes: Sequence[str], name: str, layers: Sequence[Mapping[str, Any]], options: Sequence[str], terms: Terms
-) -> tuple[Arm, ...]:
-    """One arm a recipe, its run called `name-recipe`; the terms come on top of all layers and options.
+def _check_arm(listed: str, name: str) -> None:
+    recipe, at, label = name.partition("@")
+    of_recipe(recipe)
+    if at and not _LABEL.fullmatch(label):
+        what = f"{label!r} is no label" if label else f"nothing follows the @ of {name!r}"
+        raise ConfigError(f"--recipes {listed!r}: {what}; use letters, digits and '-', at most 40")
 
-    An option that begins with a recipe, as in `beam.search.width=8`, is for this one alone.
+
+def _refuse_mixed(listed: str, names: Sequence[str]) -> None:
+    pools = [name for name in names if recipe_of(name) in POOLS]
+    trees = [name for name in names if recipe_of(name) not in POOLS]
+    if pools and trees:
+        raise ConfigError(
+            f"--recipes {listed!r}: {trees[0]} grows trees, which judges score, and {pools[0]} widens a pool, which "
+            "nobody scores, so no figure is common to both; compare them apart"
+        )
+
+
+def arms_of(
+    arms: Sequence[str], name: str, layers: Sequence[Mapping[str, Any]], options: Sequence[str], terms: Conditions
+) -> tuple[Arm, ...]:
+    """The arms, their runs called `name-recipe` or `name-recipe-label`; the terms come on top of layers and options.
+
+    An option that begins with an arm, as in `beam.search.width=8`, is for the arm of exactly this name.
 
     Raises:
-        ConfigError: an option no recipe or not every recipe has, a share too small for one litter, a name that is none.
+        ConfigError: an option no arm or not every arm has, too few calls to begin with, a name that is none, two arms
+            that are the same but for their names.
     """
-    if terms.max_calls < 1 or terms.top < 1:
-        wrong = f"--max-calls {terms.max_calls}" if terms.max_calls < 1 else f"--top {terms.top}"
-        raise ConfigError(f"{wrong}: must be above 0")
-    given = {recipe: _options_of(recipe, recipes, options, terms) for recipe in recipes}
-    arms = tuple(_arm(recipe, f"{name}-{recipe}", layers, given[recipe]) for recipe in recipes)
-    for arm in arms:
-        _refuse_too_little(arm, terms)
-    return arms
+    terms.check()
+    given = {arm: _options_of(arm, arms, options, terms) for arm in arms}
+    found = tuple(_arm(arm, f"{name}-{arm.replace('@', '-')}", layers, given[arm]) for arm in arms)
+    for arm in found:
+        terms.refuse_too_little(arm.name, arm.config)
+    _refuse_alike(found)
+    return found
 
 
-def _options_of(recipe: str, recipes: Sequence[str], options: Sequence[str], terms: Terms) -> list[str]:
-    """The options of one recipe, then the terms."""
-    own = terms.options()
-    if "iterations" in SEARCHES[recipe].model_fields:
-        own["search.iterations"] = str(min(_MOST_ITERATIONS, max(1, terms.share)))
+def _options_of(arm: str, arms: Sequence[str], options: Sequence[str], terms: Conditions) -> list[str]:
+    """The options of one arm, then the terms."""
+    own = terms.options(recipe_of(arm))
     mine: list[str] = []
     for option in options:
         path, _ = parse_set(option)
-        whose = path.pop(0) if path[0] in RECIPES else None
-        if whose is not None and whose not in recipes:
-            raise ConfigError(f"--set {option}: {whose} is not among --recipes")
+        whose = path.pop(0) if recipe_of(path[0]) in RECIPES or "@" in path[0] else None
+        if whose is not None and whose not in arms:
+            raise ConfigError(f"--set {option}: {whose} is not among --recipes, which are {', '.join(arms)}")
         if (place := ".".join(path)) in own:
             raise ConfigError(f"--set {place}: compare sets it itself, alike for all recipes; leave it out")
-        if whose in (None, recipe):
+        if whose in (None, arm):
             mine.append(f"{place}={option.partition('=')[2]}")
     return [*mine, *(f"{place}={value}" for place, value in own.items())]
 
 
-def _arm(recipe: str, run: str, layers: Sequence[Mapping[str, Any]], options: Sequence[str]) -> Arm:
+def _arm(arm: str, run: str, layers: Sequence[Mapping[str, Any]], options: Sequence[str]) -> Arm:
     check_name(run)
     try:
-        return Arm(recipe=recipe, run=run, config=build(recipe, layers, options))
+        return Arm(name=arm, run=run, config=build(recipe_of(arm), layers, options))
     except ConfigError as error:
-        raise ConfigError(f"recipe {recipe}: {error}") from None
+        raise ConfigError(f"recipe {arm}: {error}") from None
 
 
-def _refuse_too_little(arm: Arm, terms: Terms) -> None:
-    need = calls_for(arm.config.work, arm.config.search.litter)
-    if terms.share < need:
-        raise ConfigError(
-            f"--max-calls {terms.max_calls}: {terms.seeds} seeds get {terms.share} calls each, and one litter of "
-            f"{arm.recipe} takes {need}; give at least {need * terms.seeds}, or fewer seeds"
-        )
+def _refuse_alike(arms: Sequence[Arm]) -> None:
+    for place, arm in enumerate(arms):
+        for other in arms[:place]:
+            if arm.config == other.config:
+                raise ConfigError(
+                    f"{arm.name} is {other.name} once more: give it an option of its own, --set {arm.name}.OPTION=VALUE"
+                )
 
 
 def default_name(stem: str) -> str:

@@ -9,25 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrator.compare.bootstrap import Estimate, estimate
 from orchestrator.compare.outcome import BENCHES, Marks, Outcome, TreeOutcome
 from workers.config import Bench
 
-RESAMPLES = 10_000
-# With fewer seeds an interval would promise more than anybody can know.
-FEWEST_SEEDS = 5
 PREFERRED_BASELINE = "random"
 _USED = (5, 95)
-# So many draws are in memory at once, however many seeds there are.
-_DRAWS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A mean over `n` seeds with its 95 % interval; no interval below `FEWEST_SEEDS`."""
-
-    mean: float
-    interval: tuple[float, float] | None
-    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,24 +182,4 @@ def used_range(rewards: Sequence[float]) -> tuple[float, float] | None:
     if not rewards:
         return None
     low, high = np.percentile(np.asarray(rewards, dtype=np.float64), _USED)
-    return float(low), float(high)
-
-
-def estimate(values: Sequence[float | None]) -> Estimate | None:
-    """The mean of the values there are, with its interval; None if there are none."""
-    sample = [value for value in values if value is not None]
-    if not sample:
-        return None
-    return Estimate(mean=float(np.mean(sample)), interval=interval(sample), n=len(sample))
-
-
-def interval(sample: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % percentile bootstrap interval of a mean; the same draws for every sample of the same size."""
-    if len(sample) < FEWEST_SEEDS:
-        return None
-    data, rng = np.asarray(sample, dtype=np.float64), np.random.default_rng(0)
-    at_once = max(1, _DRAWS // len(data))
-    sizes = [min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once)]
-    means = [data[rng.integers(len(data), size=(size, len(data)))].mean(axis=1) for size in sizes]
-    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
     return float(low), float(high)

@@ -15,8 +15,8 @@ _EVOLVED = ("scored", "rejected")
 Scores = Mapping[tuple[int, str], float]
 
 
-def outcome_of(connection: Connection, run: Run) -> Outcome:
-    """The run's trees in the order of its seeds."""
+def outcome_of(connection: Connection, arm: str, run: Run) -> Outcome:
+    """The trees of an arm's run in the order of its seeds."""
     rows = runs.trees_of(connection, run.id)
     held_out = {
         (said.tree_id, said.node_key): said.reward
@@ -37,7 +37,7 @@ def outcome_of(connection: Connection, run: Run) -> Outcome:
         trees += [tree_outcome(mine, accepted.get(tree_id, set()), held_out) for tree_id, mine in found.items()]
         rewards += [node.reward for mine in found.values() for node in mine if node.reward is not None]
     return Outcome(
-        recipe=run.recipe,
+        recipe=arm,
         run=run.name,
         trees=tuple(trees),
         rewards={"search": tuple(rewards), "held_out": tuple(held_out.values())},

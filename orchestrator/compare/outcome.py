@@ -37,7 +37,7 @@ class TreeOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one recipe's run came to. `trees` are in the order of the seeds.
+    """What one arm's run came to. `recipe` is the arm's name, `trees` are in the order of the seeds.
 
     `rewards` are all that each judge gave to any node of the run. `paid` and `replayed` count every call of the run,
     those to the held-out judge included; `seconds` are those in which it was driven.

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from orchestrator.compare.figures import Comparison, Estimate, Lead, SeedFigures, Standing
+from orchestrator.compare.bootstrap import Estimate
+from orchestrator.compare.figures import Comparison, Lead, SeedFigures, Standing
 from orchestrator.compare.outcome import BENCHES, Setting
 from orchestrator.compare.wording import calls_per_seed, notes
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from orchestrator.compare.figures import FEWEST_SEEDS, RESAMPLES, Comparison, Estimate, Lead, Standing
+from orchestrator.compare.bootstrap import FEWEST, RESAMPLES, Estimate
+from orchestrator.compare.figures import Comparison, Lead, Standing
 from orchestrator.compare.outcome import BENCHES, Setting
 from orchestrator.report.text import shorten, visible
 from orchestrator.report.wording import number, percent, signed
@@ -104,7 +105,7 @@ def _certainty(comparison: Comparison) -> str:
         if bench in used
     )
     share = f", in brackets as a share of the range in use, the 5th to 95th percentile of all rewards: {ranges}"
-    few = f" There are none here: fewer than {FEWEST_SEEDS} seeds." if not _has_interval(comparison) else ""
+    few = f" There are none here: fewer than {FEWEST} seeds." if not _has_interval(comparison) else ""
     return (
         f"Leads are over {comparison.baseline}, seed by seed{share if ranges else ''}. Intervals are 95 % bootstrap "
         f"intervals over seeds ({RESAMPLES:,} resamples).{few}"

@@ -94,6 +94,11 @@ def _texts(node: NodeRow, parent: NodeRow | None) -> tuple[Marked | None, Marked
     old, new = (parent.text if parent is not None else None), node.text
     if old is None or new is None:
         return _plain(new), _plain(old)
+    return compared(old, new)
+
+
+def compared(old: str, new: str) -> tuple[Marked, Marked]:
+    """The new text and the old one, each with what the other lacks."""
     found = word_difference(old, new)
     return _marked(found.after, len(new)), _marked(found.before, len(old))
 

@@ -1,23 +1,39 @@
 """A run driven on real rows, by hands of the tests' own: every answer is known."""
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from sqlalchemy import Engine, text
 
 from db import calls, laws, runs, tasks
 from db.records import CallRow, Caps, Lease, Run
+from orchestrator.begin import begin
 from orchestrator.config import build
 from orchestrator.driver import Driver
+from orchestrator.seeds import Seed, Seeds
 from workers.contracts import (
     EvaluatePayload,
     EvaluateResult,
     Evolved,
     ExpandPayload,
     ExpandResult,
+    Generated,
+    GeneratePayload,
+    GenerateResult,
+    Instance,
+    InstantiatePayload,
+    InstantiateResult,
     Judged,
+    Lesson,
     Payload,
+    PoolPayload,
+    PoolResult,
     Reason,
     RespondResult,
+    Step,
+    TrainPayload,
+    TrainResult,
+    TreeResult,
     payload_of,
 )
 
@@ -25,7 +41,7 @@ BASE = {"endpoints": {"default": {"model": "m", "usd_per_million_in": 1.0, "usd_
 
 # Where all scores are equal: the root, three expansions of five, and 4 + 3 + 3 simulation steps (papers.md, 1.7).
 TREE = 1 + 15 + 10
-Answer = Callable[[Payload, Callable[[str], str]], ExpandResult | EvaluateResult | RespondResult]
+Answer = Callable[[Payload, Callable[[str], str]], TreeResult | PoolResult]
 
 
 def seed_of(number: int) -> dict[str, str]:
@@ -34,17 +50,9 @@ def seed_of(number: int) -> dict[str, str]:
 
 def start(engine: Engine, *options: str, caps: Caps | None = None, recipe: str = "idea-mcts", seeds: int = 3) -> Driver:
     config = build(recipe, [BASE], options)
+    planted = Seeds(seeds=tuple(Seed(**seed_of(number)) for number in range(seeds)), duplicates=0)
     with engine.begin() as connection:
-        runs.create(
-            connection,
-            name="night",
-            recipe=config.recipe,
-            config=config.model_dump(mode="json"),
-            config_hash=config.digest(),
-            caps=caps or Caps(),
-            seeds=[seed_of(number) for number in range(seeds)],
-            duplicates=0,
-        )
+        begin(connection, name="night", stem="", config=config, seeds=planted, caps=caps or Caps())
     return adopted(engine)
 
 
@@ -56,7 +64,7 @@ def adopted(engine: Engine) -> Driver:
     return Driver(engine, run)
 
 
-def good(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
+def good(payload: Payload, pay: Callable[[str], str]) -> TreeResult:
     """Every evolution works, deeper is better, every answer is an answer."""
     if isinstance(payload, ExpandPayload):
         found = [Evolved(key=c.key, text=f"{c.operator} {c.key}", calls=(pay("evolver"),)) for c in payload.children]
@@ -68,7 +76,7 @@ def good(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | Evaluate
     return RespondResult(output="An answer.", calls=(pay("responder"),))
 
 
-def varied(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | EvaluateResult | RespondResult:
+def varied(payload: Payload, pay: Callable[[str], str]) -> TreeResult:
     """As `good`, but each node has a score of its own, the same whenever it is asked for; one in ten is refused."""
     if isinstance(payload, ExpandPayload):
         found = [
@@ -86,6 +94,43 @@ def varied(payload: Payload, pay: Callable[[str], str]) -> ExpandResult | Evalua
         ]
         return EvaluateResult(nodes=tuple(scores))
     return good(payload, pay)
+
+
+# Words enough that texts of five of them are rarely near-copies.
+_WORDS = [
+    f"{a}{b}" for a in ("ba", "de", "fi", "go", "lu", "me", "no", "pa") for b in ("ron", "tin", "sel", "mak", "vor")
+]
+
+
+def text_of(*place: int) -> str:
+    """A text of its own for each place."""
+    digest = blake2b(repr(place).encode(), digest_size=16).digest()
+    return "Tell of " + " ".join(_WORDS[byte % len(_WORDS)] for byte in digest[:6]) + "."
+
+
+def widened(payload: Payload, pay: Callable[[str], str]) -> PoolResult:
+    """Eight texts a prompt: one that a heuristic refuses, one that every prompt brings, six of its own."""
+    assert isinstance(payload, PoolPayload)
+    if isinstance(payload, GeneratePayload):
+        own = [Generated(text=text_of(payload.round, payload.slot, number)) for number in range(6)]
+        refused = Generated(text="Draw it.", rejected=Reason.UNDOABLE)
+        again = Generated(text="Say what everybody says about the weather.")
+        return GenerateResult(found=(*own, refused, again), calls=(pay("generator"),))
+    if isinstance(payload, InstantiatePayload):
+        calls = (pay("responder"), pay("responder"))
+        if payload.instruction % 7 == 0:
+            return InstantiateResult(rejected=Reason.NO_INSTANCE, calls=calls)
+        good = Instance(input="", output=f"An answer to {payload.instruction}.")
+        bad = Instance(input="x", output="x", rejected=Reason.SAME_AS_INPUT)
+        return InstantiateResult(instances=(good, bad), is_classification=False, calls=calls)
+    return TrainResult(steps=tuple(_step(payload, at) for at in range(len(payload.batches))))
+
+
+def _step(payload: TrainPayload, at: int) -> Step:
+    batch = payload.batches[at]
+    norm = 1.0 + (payload.round * 7 + at) % 5
+    lessons = tuple(Lesson(instruction=m, tokens=10, loss=2.0, gradient_norm=norm) for m in batch.members)
+    return Step(batch=batch.ordinal, step=payload.step + at, lessons=lessons, loss=2.0, gradient_norm=norm, seconds=0.5)
 
 
 class Hands:

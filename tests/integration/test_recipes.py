@@ -9,15 +9,15 @@ from sqlalchemy import Engine, text
 
 from db import examples, judgements, nodes, runs
 from db.records import Caps, NodeRow, Run
-from orchestrator.config import RECIPES
 from orchestrator.diversity import embedder
 from orchestrator.driver import Driver
 from orchestrator.hints import Hints
+from orchestrator.recipes import SEARCHES
 from orchestrator.service import Orchestrator
 from tests.integration.night import Hands, adopted, assert_lawful, finish, good, start, varied
 from workers.contracts import EvaluatePayload, EvaluateResult, ExpandPayload, ExpandResult, Payload, RespondResult
 
-STEPWISE = [recipe for recipe in RECIPES if recipe != "idea-mcts"]
+STEPWISE = [recipe for recipe in SEARCHES if recipe != "idea-mcts"]
 SMALL = ("search.nodes=12", "harvest.responses=false")
 
 
@@ -57,7 +57,7 @@ def shape(found: list[NodeRow]) -> set[tuple[object, ...]]:
 
 
 def test_a_share_of_calls_is_used_and_not_passed(engine: Engine):
-    for recipe in RECIPES:
+    for recipe in SEARCHES:
         with engine.begin() as connection:
             connection.execute(text("TRUNCATE runs, calls CASCADE"))
         run = finish(start(engine, "search.calls=40", "harvest.responses=false", recipe=recipe), Hands(engine, varied))

@@ -7,9 +7,10 @@ import pytest
 
 from db.errors import ConfigError
 from db.records import NodeRow
-from orchestrator.compare.arms import Arm, Terms, arms_of, default_name, recipes_of, setting_of
+from orchestrator.compare.arms import Arm, arms_in, arms_of, default_name, setting_of
 from orchestrator.compare.gather import calls_of, tree_outcome
 from orchestrator.compare.outcome import Marks
+from orchestrator.compare.terms import PoolTerms, Terms
 from workers.config import Role
 
 LAYERS: list[dict[str, Any]] = [{"endpoints": {"default": {"model": "m"}}}]
@@ -17,7 +18,7 @@ TERMS = Terms(max_calls=90, seeds=3, top=4)
 
 
 def arms(recipes: str = "idea-mcts,random", terms: Terms = TERMS, options: Sequence[str] = ()) -> tuple[Arm, ...]:
-    return arms_of(recipes_of(recipes), "x", LAYERS, options, terms)
+    return arms_of(arms_in(recipes), "x", LAYERS, options, terms)
 
 
 def test_every_arm_has_the_same_terms_and_a_run_of_its_own() -> None:

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from orchestrator.compare.figures import FEWEST_SEEDS, compare, estimate, interval, used_range
+from orchestrator.compare.bootstrap import FEWEST, estimate, interval
+from orchestrator.compare.figures import compare, used_range
 from orchestrator.compare.outcome import Marks, Outcome, TreeOutcome
 
 ROOT = Marks(search=5.0, held_out=4.0)
@@ -131,7 +132,7 @@ def test_the_interval_of_a_known_sample_is_that_of_the_normal_approximation() ->
     mean = sum(sample) / 400
     assert [mean - low, high - mean] == pytest.approx([0.196, 0.196], rel=0.15)
     assert interval(sample) == (low, high)  # the same draws each time
-    assert interval(sample[: FEWEST_SEEDS - 1]) is None and interval(sample[:FEWEST_SEEDS]) is not None
+    assert interval(sample[: FEWEST - 1]) is None and interval(sample[:FEWEST]) is not None
 
 
 def test_many_seeds_need_no_more_memory_than_few() -> None:

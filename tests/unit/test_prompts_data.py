@@ -52,7 +52,7 @@ def demo_texts() -> list[str]:
     texts = [demo[side] for demos in evolve.values() for demo in demos for side in ("before", "after")]
     for name in ("score", "examine"):
         texts += [demo["instruction"] for demos in load(PROMPTS / "demos" / f"{name}.json").values() for demo in demos]
-    for name in ("tags", "examine_tags", "respond"):
+    for name in ("tags", "examine_tags", "respond", "classify", "instances", "labelled"):
         texts += [demo["instruction"] for demo in load(PROMPTS / "demos" / f"{name}.json")]
     return texts
 
@@ -246,7 +246,21 @@ def variables() -> dict[str, dict[str, Any]]:
             "failures": [{"reason": "unchanged", "before": "Name a tree.", "after": "Name a tree."}],
         },
         "chat/respond.j2": {"instruction": "Name a tree."},
+        **pool_variables(),
     }
+
+
+def pool_variables() -> dict[str, dict[str, Any]]:
+    """The same for generation from a pool of seeds."""
+    tasks = [{"instruction": "Name a tree.", "input": "", "output": "Oak."}]
+    found: dict[str, dict[str, Any]] = {"task_rules.j2": {}}
+    for style in ("chat", "completion"):
+        found[f"{style}/generate.j2"] = {"tasks": ["Name a tree."], "last": 7}
+        found[f"{style}/generate_tasks.j2"] = {"tasks": tasks, "last": 7}
+        for name in ("classify", "instances", "labelled"):
+            demos = load(PROMPTS / "demos" / f"{name}.json")[:2]
+            found[f"{style}/{name}.j2"] = {"demos": demos, "instruction": "Name a tree.", "most": 5}
+    return found
 
 
 def render(name: str, **changes: Any) -> str:
@@ -270,6 +284,11 @@ def test_every_template_renders_with_its_documented_variables_and_there_are_no_o
         ("completion/score.j2", "Task: Name a tree.\nQuality: "),
         ("completion/tags.j2", "Task: Name a tree.\nIntents:"),
         ("completion/respond.j2", "Task: Name a tree.\nAnswer:"),
+        ("completion/generate.j2", "1. Name a tree.\n2."),
+        ("completion/generate_tasks.j2", "1. Output: Oak.\n###\n2. Instruction:"),
+        ("completion/classify.j2", "Task: Name a tree.\nClassification:"),
+        ("completion/instances.j2", "Task: Name a tree.\nExample 1\nInput:"),
+        ("completion/labelled.j2", "Task: Name a tree.\nExample 1\nLabel:"),
     ],
 )
 def test_completion_prompts_end_where_the_model_must_go_on(name: str, ending: str) -> None:

@@ -17,12 +17,16 @@ _MORE_ROOM, _MOST_ROOM = 2, 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request, the traits of its endpoint, and the lease on whose account it goes (None: nobody's)."""
+    """A request, the traits of its endpoint, and the lease on whose account it goes (None: nobody's).
+
+    `once`: it gets no more room when its answer is cut off.
+    """
 
     request: Request
     role: Role
     traits: Endpoint
     lease: Lease | None = None
+    once: bool = False
 
     @property
     def likely_tokens(self) -> int:
@@ -53,7 +57,7 @@ class Call:
     def with_more_room(self) -> "Call | None":
         """The same question with room for a longer answer; None where no more room can be given."""
         room = min(_MORE_ROOM * self.request.max_tokens, _MOST_ROOM)
-        if room <= self.request.max_tokens or self.request.logprobs:
+        if room <= self.request.max_tokens or self.request.logprobs or self.once:
             return None
         return replace(self, request=replace(self.request, max_tokens=room))
 
@@ -79,10 +83,10 @@ def call_for(
         style=prompt.style,
         prompt=asked if isinstance(asked, str) else "",
         messages=() if isinstance(asked, str) else asked,
-        temperature=chosen.temperature,
+        temperature=chosen.temperature if prompt.temperature is None else prompt.temperature,
         top_p=chosen.top_p,
         max_tokens=min(prompt.max_tokens or chosen.max_tokens, chosen.max_tokens),
-        presence_penalty=chosen.penalty,
+        presence_penalty=chosen.penalty if chosen.presence_penalty is None else chosen.presence_penalty,
         frequency_penalty=chosen.penalty if prompt.frequency_penalty is None else prompt.frequency_penalty,
         stop=prompt.stop,
         schema=Schema(name=prompt.schema_name, schema=prompt.schema) if prompt.schema_name and prompt.schema else None,
@@ -97,7 +101,7 @@ def call_for(
             f"a prompt of about {tokens} tokens for the {role.value} is over its max_prompt_tokens"
             f" ({chosen.max_prompt_tokens})"
         )
-    return Call(request=request, role=role, traits=traits, lease=lease)
+    return Call(request=request, role=role, traits=traits, lease=lease, once=prompt.once)
 
 
 def _question(prompt: Prompt) -> str | tuple[Message, ...]:

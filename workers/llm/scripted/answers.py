@@ -10,7 +10,8 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from workers.llm.scripted import operating, writing
+from workers.llm.scripted import generating, operating, writing
+from workers.llm.scripted.generating import Lister
 
 _QUOTED = re.compile(r"<<<\n?(.*?)\n?>>>", re.DOTALL)
 _CANDIDATE = re.compile(r"\[([A-Z]\d*)\]\s*<<<\n?(.*?)\n?>>>", re.DOTALL)
@@ -83,13 +84,22 @@ def asked_tokens(body: Mapping[str, Any]) -> int:
     return tokens(_last_user_text(body) or str(body.get("prompt") or body.get("input") or "")) + room(body)
 
 
-def chat(body: Mapping[str, Any], seed: int, *, aside: str = "", temper: Temper = Temper.HONEST) -> Made:
+def chat(
+    body: Mapping[str, Any],
+    seed: int,
+    *,
+    aside: str = "",
+    temper: Temper = Temper.HONEST,
+    lister: Lister = Lister.HONEST,
+) -> Made:
     """The answer to the last user message, in the form that its schema or its words ask for.
 
     `aside` is added to what the model writes (as a tag where it writes tags).
     """
     question = _last_user_text(body)
     chance = chance_of(seed, "chat", body_hash(body))
+    if found := generating.kind(question):
+        return _bounded(_joined(generating.chat(found, question, chance, lister), aside), question, body)
     kind = _schema_name(body) or _kind_by_words(question)
     if kind in ("scores", "tags") and temper is Temper.PROSE:
         return _bounded(_PROSE, question, body, judged=True)
@@ -118,10 +128,13 @@ def _joined(text: str, aside: str) -> str:
     return f"{text} {aside}" if aside else text
 
 
-def completion(body: Mapping[str, Any], seed: int, *, aside: str = "") -> Made:
-    """The continuation of a few-shot prompt: a grade, tags, an answer or an evolved instruction, and an aside."""
+def completion(body: Mapping[str, Any], seed: int, *, aside: str = "", lister: Lister = Lister.HONEST) -> Made:
+    """The continuation of a few-shot prompt, by what it asks for, and an aside."""
     prompt = str(body.get("prompt", ""))
     chance = chance_of(seed, "completion", body_hash(body))
+    if found := generating.kind(prompt):
+        text = generating.completion(found, prompt, chance, lister)
+        return _bounded(f"{_joined(text, aside)}\n\nTask: Name a colour.", prompt, body)
     label, _, begun = prompt.rstrip("\n").rpartition("\n")[2].partition(":")
     tasks = _TASK.findall(prompt)
     instruction = tasks[-1].strip() if tasks else prompt[-400:]

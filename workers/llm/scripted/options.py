@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workers.llm.scripted.answers import Temper
 from workers.llm.scripted.faults import SeededPlan
+from workers.llm.scripted.generating import Lister
 from workers.llm.scripted.limits import Limits
 from workers.llm.scripted.server import Script
 from workers.llm.scripted.weather import Bursts, Forecast, Outage, Spell
@@ -94,6 +95,13 @@ def _add_basics(parser: ArgumentParser) -> None:
         default=Temper.HONEST,
         help="gullible: obeys what stands outside of its prompt's quotation marks; steered: gives 6 to a text that "
         "asks for it; six: to everything; prose: answers in no form",
+    )
+    parser.add_argument(
+        "--generator",
+        type=Lister,
+        choices=list(Lister),
+        default=Lister.HONEST,
+        help="repeats: lists the same few tasks for ever",
     )
 
 
@@ -255,4 +263,5 @@ def script_of(options: Namespace) -> Script:
         forecast=_forecast(options),
         journal=options.journal,
         temper=options.judge,
+        lister=options.generator,
     )

@@ -15,6 +15,7 @@ from workers.llm.scripted import answers, envelopes
 from workers.llm.scripted.answers import Made, Temper, body_hash
 from workers.llm.scripted.counts import Counts
 from workers.llm.scripted.faults import Fault, FaultPlan, SeededPlan
+from workers.llm.scripted.generating import Lister
 from workers.llm.scripted.journal import Journal
 from workers.llm.scripted.limits import Doorkeeper, Limits, Rejection
 from workers.llm.scripted.sayings import said
@@ -32,7 +33,7 @@ class Script:
     """How the server behaves. `rate` is requests a second, None for no limit; `key` None asks for none.
 
     `rate` and `burst` are short for those of `limits`. `journal` keeps the count of what was paid across restarts;
-    `temper` is what kind of judge the model is.
+    `temper` is what kind of judge the model is, `lister` what kind of generator.
     """
 
     seed: int = 0
@@ -45,6 +46,7 @@ class Script:
     forecast: Forecast = field(default_factory=Forecast)
     journal: Path | None = None
     temper: Temper = Temper.HONEST
+    lister: Lister = Lister.HONEST
 
 
 class _Refused(Exception):
@@ -243,12 +245,13 @@ class ScriptedServer:
         return web.json_response({"error": error}, status=refused.status, headers=refused.headers)
 
     def _chat_answer(self, body: Mapping[str, Any], fault: Fault) -> tuple[Made, dict[str, Any]]:
-        made = answers.chat(body, self._script.seed, aside=fault.injection or "", temper=self._script.temper)
+        script, aside = self._script, fault.injection or ""
+        made = answers.chat(body, script.seed, aside=aside, temper=script.temper, lister=script.lister)
         made = said(made, fault, answers.room(body), chat=True)
         return made, envelopes.chat(body, made)
 
     def _completion_answer(self, body: Mapping[str, Any], fault: Fault) -> tuple[Made, dict[str, Any]]:
-        made = answers.completion(body, self._script.seed, aside=fault.injection or "")
+        made = answers.completion(body, self._script.seed, aside=fault.injection or "", lister=self._script.lister)
         made = said(made, fault, answers.room(body), chat=False)
         return made, envelopes.completion(body, made)
 

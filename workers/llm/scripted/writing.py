@@ -19,7 +19,7 @@ _COMMON = re.compile(
     r"they|this|to|two|use|using|was|we|were|what|when|where|which|who|why|will|with|without|would|write|you|"
     r"your|describe|explain|short"
 )
-_AUDIENCES = (
+AUDIENCES = (
     "a newcomer to the subject",
     "a sceptical expert",
     "a ten-year-old",
@@ -42,7 +42,7 @@ _FORMS = (
     "bullet points under headings",
 )
 _PLACES = ("a coastal town", "a crowded hospital", "a mountain village", "a start-up", "a public library", "a farm")
-_THINGS = ("cost", "time", "safety", "fairness", "energy", "noise", "trust", "accuracy", "waste", "privacy")
+THINGS = ("cost", "time", "safety", "fairness", "energy", "noise", "trust", "accuracy", "waste", "privacy")
 _CLAUSES = (
     "Address it to {audience} and avoid technical terms",
     "Give the answer as {form}",
@@ -180,9 +180,9 @@ def grade_logprobs(text: str, dimension: str, chance: Random, *, space: bool, mo
 
 
 def _filled(clause: str, chance: Random, **given: str) -> str:
-    thing, other = chance.sample(_THINGS, 2)
+    thing, other = chance.sample(THINGS, 2)
     return clause.format(
-        audience=chance.choice(_AUDIENCES),
+        audience=chance.choice(AUDIENCES),
         form=chance.choice(_FORMS),
         place=chance.choice(_PLACES),
         number=2 + chance.randrange(8),

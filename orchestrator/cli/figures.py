@@ -1,0 +1,65 @@
+"""Figures of a run's status as people read them on a terminal."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Status = Mapping[str, Any]
+Show = Callable[[Status], None]
+
+
+def name_of(status: Status) -> str:
+    """The run's name without what a terminal would take for a command."""
+    return "".join(c if c.isprintable() else "?" for c in str(status["name"]))
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.0f} %"
+
+
+def usd(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if 0 < value < 0.0001:
+        return "less than 0.0001"
+    return "0" if value == 0 else f"{value:.4f}"
+
+
+def eta(status: Status) -> str:
+    """The range of the time left, in words."""
+    low, high = status["eta_s"]["low"], status["eta_s"]["high"]
+    return "not known yet" if low is None else f"{duration(low)} to {duration(high)}"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def waiting(status: Status) -> list[str]:
+    """Why work is not being done just now."""
+    if not status["waiting"]:
+        return []
+    cause = str(status["waiting"]["cause"])
+    return [f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}"]
+
+
+def in_vain(status: Status) -> str:
+    """Calls that may have been charged for although their answers never came, or came twice."""
+    count = sum(status["calls_unanswered"].values())
+    return f"; {count} calls without an answer are counted as spent" if count else ""
+
+
+def paid(status: Status) -> str:
+    """What the run cost, as the end of a sentence."""
+    return (
+        f"{status['calls']} calls ({status['calls_replayed']} more replayed), "
+        f"{status['tokens_in'] + status['tokens_out']:,} tokens, {usd(status['usd'])} USD, "
+        f"{duration(status['elapsed_s'])}{in_vain(status)}"
+    )

@@ -1,0 +1,111 @@
+"""What the report of a run without trees is made from (`PoolStory`), and its headline figures. Values only.
+
+Rounds, batches and steps count from 0, instructions by their ordinal in the run, as in the database.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.pool_views import (
+    MadeExample,
+    PoolCounts,
+    Refusal,
+    RefusedInstance,
+    RefusedText,
+    SeedMove,
+    SeedMoves,
+)
+from db.records import BatchRow, Caps, RoundRow, Run
+from orchestrator.generation.stages import Row
+from orchestrator.report.model import RoleSpend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStory:
+    """Everything the report tells. The texts in it are samples, as many as the page shows; the counts are of all.
+
+    moves: the latest changes of the seed pool, in their order; `moved` counts all of them.
+    """
+
+    run: Run
+    counts: PoolCounts
+    rounds: tuple[RoundRow, ...]
+    batches: tuple[BatchRow, ...]
+    stages: tuple[Row, ...]
+    text_reasons: tuple[Refusal, ...]
+    instance_reasons: tuple[Refusal, ...]
+    refused_texts: tuple[RefusedText, ...]
+    refused_instances: tuple[RefusedInstance, ...]
+    moves: tuple[SeedMove, ...]
+    moved: SeedMoves
+    examples: tuple[MadeExample, ...]
+    spend: tuple[RoleSpend, ...]
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolHeadline:
+    """`kept` counts instructions with a good instance; `passed` those that the gate let through.
+
+    loss, gradient_norm: of the last step that was not marked. nusd: None where part of the price is unknown.
+    """
+
+    name: str
+    recipe: str
+    status: str
+    reason: str | None
+    started: datetime
+    finished: datetime | None
+    wall_s: float
+    generated: int
+    passed: int
+    kept: int
+    kept_share: float | None
+    accepted: int
+    instances: int
+    seeds: int
+    seeds_now: int
+    rounds: int
+    rounds_done: int
+    prompts: int
+    steps: int
+    loss: float | None
+    gradient_norm: float | None
+    diversity: float | None
+    diversity_random: float | None
+    calls: int
+    calls_replayed: int
+    tokens: int
+    tokens_in: int
+    tokens_out: int
+    nusd: int | None
+    nusd_known: int
+    caps: Caps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSpan:
+    """Neighbouring rounds together, as few as one. The diversities are means over their batches."""
+
+    first: int
+    last: int
+    generated: int
+    kept: int
+    diversity: float | None
+    diversity_random: float | None
+
+    @property
+    def share(self) -> float | None:
+        return self.kept / self.generated if self.generated else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpan:
+    """Neighbouring steps together: means over those that were not marked, and how many were, by reason."""
+
+    first: int
+    last: int
+    first_round: int
+    loss: float | None
+    gradient_norm: float | None
+    marked: tuple[tuple[str, int], ...]

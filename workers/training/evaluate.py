@@ -1,0 +1,114 @@
+"""How well a student writes the reference answers of instructions it was not trained on: before, and after."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.training.checkpoints import latest
+from workers.training.errors import StudentUnusable
+from workers.training.settings import StudentSettings
+from workers.training.steps import Learner, begin, loss_of, restore
+from workers.training.student import Student, fitting
+from workers.training.texts import LessonText, encode
+
+_RESAMPLES = 10_000
+_LEVEL = 0.95
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemLoss:
+    """One item: how many tokens its answer has, and their mean loss in nats."""
+
+    tokens: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Mean losses per answer token (nats) over all items, before and after; negative differences are gains.
+
+    low, high: a 95 % interval of the difference, by bootstrap over items, each with both of its losses. skipped: items
+    whose prompt leaves no room for an answer within max_tokens, or whose loss is not finite.
+    """
+
+    checkpoint: str
+    items: int
+    skipped: int
+    tokens: int
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+    better: int
+
+    def row(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def losses(student: Student, texts: Sequence[LessonText]) -> list[ItemLoss | None]:
+    """Each item's loss over its answer alone; None for one that has no token to be measured."""
+    return [_loss(student, text) for text in texts]
+
+
+def _loss(student: Student, text: LessonText) -> ItemLoss | None:
+    import torch
+
+    encoded = encode(text, student.tokenizer, max_tokens=student.settings.max_tokens, on_prompt=False)
+    if not encoded.tokens:
+        return None
+    with torch.inference_mode(), fitting(student.settings):
+        loss = float(loss_of(student, encoded))
+    return ItemLoss(tokens=encoded.tokens, loss=loss) if math.isfinite(loss) else None
+
+
+def compare(texts: Sequence[LessonText], settings: StudentSettings, folder: Path) -> Comparison:
+    """The student as it came, against its last checkpoint in `folder` (a run's, or one step's).
+
+    Raises:
+        MachineUnfit: there is no checkpoint, or the student cannot be loaded here.
+        StudentUnusable: not one item could be measured.
+    """
+    checkpoint = latest(folder)
+    learner: Learner = begin(settings)
+    before = losses(learner.student, texts)
+    restore(learner, checkpoint, optimiser=False)
+    after = losses(learner.student, texts)
+    pairs = [(old, new) for old, new in zip(before, after, strict=True) if old and new]
+    if not pairs:
+        raise StudentUnusable("no held-out item leaves room for an answer: raise student.max_tokens or shorten them")
+    return summarise(pairs, skipped=len(texts) - len(pairs), checkpoint=checkpoint)
+
+
+def summarise(pairs: Sequence[tuple[ItemLoss, ItemLoss]], *, skipped: int, checkpoint: Path) -> Comparison:
+    tokens = np.array([old.tokens for old, _ in pairs], dtype=np.float64)
+    before = np.array([old.loss for old, _ in pairs]) * tokens
+    after = np.array([new.loss for _, new in pairs]) * tokens
+    low, high = _interval(after - before, tokens)
+    count = tokens.sum()
+    return Comparison(
+        checkpoint=str(checkpoint),
+        items=len(pairs),
+        skipped=skipped,
+        tokens=int(count),
+        before=float(before.sum() / count),
+        after=float(after.sum() / count),
+        difference=float((after.sum() - before.sum()) / count),
+        low=low,
+        high=high,
+        better=int((after < before).sum()),
+    )
+
+
+def _interval(gaps: NDArray[np.float64], tokens: NDArray[np.float64]) -> tuple[float, float]:
+    """Of the sum of gaps over the sum of tokens; items are drawn with replacement, as often as there are some."""
+    chance = np.random.default_rng(_SEED)
+    drawn = chance.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=_RESAMPLES)
+    found = (drawn @ gaps) / (drawn @ tokens)
+    low, high = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
