@@ -12,12 +12,13 @@ SCENARIO := chaos
 MINUTES := 10
 N := 20
 SEEDS := 200
+TORCH := torch==2.13.0
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos chaos-restarts soak bench-limiter bench-search bench-core bench-diversity bench-gate setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench-limiter bench-search bench-core bench-diversity bench-gate setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -29,6 +30,13 @@ run: ## evolve examples/seeds.jsonl on the local stack into out/ (about five min
 test: ## every test
 	@$(SETUP) dev
 	@$(BIN)/pytest $(ARGS)
+
+setup-train: ## .venv with what training needs: PyTorch (TORCH=torch==2.13.0), the rest by its lock, the local student
+	@$(SETUP) dev
+	@sh scripts/train.sh $(TORCH)
+
+test-train: setup-train ## the tests that train a student
+	@$(BIN)/pytest tests/unit/test_training_*.py tests/e2e/test_pools.py $(ARGS)
 
 chaos: ## a real run under kills, faults and floods by a seeded plan, then the laws (KILLS=40 SEED=1 SCENARIO=chaos)
 	@$(SETUP) dev

@@ -332,13 +332,15 @@ def moves(connection: Connection, run_id: int, *, most: int) -> list[SeedMove]:
 
 def made_examples(connection: Connection, run_id: int, *, most: int) -> list[MadeExample]:
     """At most `most` accepted examples, at random but always the same, in the order of their instructions."""
+    # Drawn before anything is joined: however many examples there are, a few rows of instructions are looked up.
     query = f"""
-        SELECT * FROM (
-            SELECT e.ordinal, e.instance, i.round, e.instruction, e.input, e.output, i.shown
-            FROM examples e JOIN instructions i ON i.run_id = e.run_id AND i.ordinal = e.ordinal
-            WHERE e.run_id = :run AND e.status = 'accepted'
-            ORDER BY {_AT_RANDOM.format("e.ordinal || ':' || e.instance")} LIMIT :most
-        ) AS drawn ORDER BY ordinal, instance
+        WITH drawn AS MATERIALIZED (
+            SELECT ordinal, instance, instruction, input, output FROM examples
+            WHERE run_id = :run AND ordinal IS NOT NULL AND status = 'accepted'
+            ORDER BY {_AT_RANDOM.format("ordinal || ':' || instance")} LIMIT :most
+        )
+        SELECT d.*, i.round, i.shown FROM drawn d JOIN instructions i ON i.run_id = :run AND i.ordinal = d.ordinal
+        ORDER BY d.ordinal, d.instance
     """
     rows = connection.execute(text(query), {"run": run_id, "most": most}).all()
     known = _shown(connection, run_id, sorted({ordinal for row in rows for ordinal in row.shown}))

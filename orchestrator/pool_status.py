@@ -128,11 +128,12 @@ def pool_eta(connection: Connection, run: Run, pool: Mapping[str, Any], *, elaps
     if run.status not in ("running", "paused"):
         return 0.0, 0.0
     recent = pool_views.kept_recently(connection, run.id, window_s)
+    span_s = min(window_s, max(elapsed_s, 1.0))
     used = run.spent.calls + run.calls_replayed
     rates = views.rates(connection, run.id, window_s)
     bounds = {
-        "target": (pool["kept"], recent["kept"] / window_s),
-        "most": (pool["rounds_done"], recent["rounds"] / window_s),
+        "target": (pool["kept"], recent["kept"] / span_s),
+        "most": (pool["rounds_done"], recent["rounds"] / span_s),
         "calls": (used, rates["calls_per_s"]),
     }
     spans = [

@@ -41,6 +41,7 @@ from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
 from workers.llm.gateway import Gateway
 from workers.process import LEASE_S, Held, Loop
 from workers.prompting import Prompt
+from workers.training.errors import MachineUnfit
 from workers.training.folders import student_folder
 
 log = structlog.get_logger()
@@ -114,7 +115,7 @@ class Runner:
         """
         message = f"{_family(error)}: {error}"
         log.warning("task_given_up", task=lease.task_id, cause=message)
-        if isinstance(error, AnswerLost):
+        if isinstance(error, AnswerLost | MachineUnfit):  # another machine may have what this one lacks
             return self._retry(lease, message)
         if isinstance(error, RetryLater | EndpointBroken | Withdrawn):
             wait_s = min(getattr(error, "retry_after_s", None) or _backoff(lease.attempts), _LONGEST_WAIT_S)

@@ -7,18 +7,19 @@ import typer
 
 from db.engine import AWAY, cause_of
 from db.errors import UserError
-from orchestrator.cli import compare, look, operators, parts, run
+from orchestrator.cli import compare, evaluate, look, operators, parts, run
 from orchestrator.cli.exits import INTERRUPTED, USAGE
 
 app = typer.Typer(
     name="instructree",
-    help="Grows instruction-tuning data by tree search, with every row accounted for.",
+    help="Grows instruction-tuning data by tree search or from a pool, with every row accounted for.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 run.add_to(app)
 compare.add_to(app)
+evaluate.add_to(app)
 look.add_to(app)
 parts.add_to(app)
 operators.add_to(app)

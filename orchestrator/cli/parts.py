@@ -58,15 +58,24 @@ def migrate() -> None:
     say(f"schema {after}" + (" already" if before == after else f", was {before or 'empty'}"))
 
 
+def _possible() -> list[str]:
+    """All kinds of task; training only where what it needs is installed, so that it goes to machines that have it."""
+    from workers.training.student import missing_packages
+
+    return [kind for kind in Kind if kind is not Kind.TRAIN or not missing_packages()]
+
+
 def worker(
-    queues: Annotated[str, typer.Option("--queues", help="Kinds of task to take")] = ",".join(Kind),
+    queues: Annotated[
+        str | None, typer.Option("--queues", help="Kinds of task to take: all that this machine can do, unless named")
+    ] = None,
     slots: Annotated[int, typer.Option("--slots", min=1, max=1024, help="Tasks at once")] = 16,
     health: Health = False,
 ) -> None:
     """Take tasks until told to stop (SIGTERM finishes what is in hand)."""
     from workers import app
 
-    names = app.queue_names(queues)
+    names = app.queue_names(queues or ",".join(_possible()))
     engine = open_engine(database_url())
     check_database(engine)
     check_current(engine)

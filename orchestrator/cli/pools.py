@@ -105,7 +105,7 @@ def _each(value: float | None, what: str) -> str:
 def stage_table(status: Status) -> Table:
     """What every stage kept and cost, for one kept instruction too; that is one with a good instance."""
     title = Text(f"{name_of(status)}: {status['status']}")
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for heading in ("in", "kept", "share", "calls", "tokens", "time", "calls\neach", "tokens\neach", "USD\neach"):
         table.add_column(heading, justify="right", no_wrap=True)

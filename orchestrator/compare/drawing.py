@@ -117,8 +117,8 @@ def figure(y: float, panel: Panel, shown: str, spread: str) -> str:
     return f'<text class="figure end" x="{panel.right:g}" y="{y:g}">{words}</text>'
 
 
-def none(y: float, panel: Panel) -> str:
-    return text(panel.right, y, "no figure", "small end")
+def none(y: float, panel: Panel, why: str = "no figure") -> str:
+    return text(panel.right, y, why, "small end")
 
 
 def middle(row: int) -> float:

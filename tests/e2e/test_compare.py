@@ -127,6 +127,71 @@ def test_a_name_that_another_comparison_has_is_refused_before_anything_is_begun(
     assert house.number("SELECT count(*) FROM runs WHERE name = 'duel-random'") == 0
 
 
+@pytest.fixture(scope="module")
+def pools(house: House, tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """The published gate against a looser one, in small rounds."""
+    seeds = write_seeds(tmp_path_factory.mktemp("pools") / "seeds.jsonl", 12, "two pools")
+    arms = ",".join(POOLS)
+    given = ["compare", seeds, "--recipes", arms, "--max-calls", POOL_CALLS, "--name", "pools"]
+    given += [
+        "--set",
+        "self-instruct@loose.filter.lexical=0.85",
+        "--set",
+        "rounds.prompts=2",
+        "--set",
+        "rounds.ahead=0",
+    ]
+    given += ["--out", seeds.parent / "pools"]
+    done = house.cli(*given, "--json")
+    assert done.code == 0, done.err
+    return Compared(command=tuple(given), out=seeds.parent / "pools", done=done, found=json.loads(done.out))
+
+
+POOLS, POOL_CALLS = ("self-instruct", "self-instruct@loose"), 150
+_OF_RUN = "FROM instructions i JOIN runs r ON r.id = i.run_id WHERE r.name = :run AND i.origin = 'generated'"
+_GOOD = (
+    "SELECT count(DISTINCT e.ordinal) FROM examples e JOIN runs r ON r.id = e.run_id "
+    "WHERE r.name = :run AND e.status = 'accepted'"
+)
+_CALLS = (
+    "SELECT sum(o.prompts) + (SELECT sum(cardinality(i.instance_calls)) FROM instructions i WHERE i.run_id = r.id) "
+    "FROM rounds o JOIN runs r ON r.id = o.run_id WHERE r.name = :run GROUP BY r.id"
+)
+
+
+def test_two_pools_had_equal_calls_within_a_round_and_the_figures_are_those_of_the_rows(
+    pools: Compared, house: House
+) -> None:
+    assert [one["arm"] for one in pools.found["arms"]] == list(POOLS)
+    assert [one["run"] for one in pools.found["arms"]] == ["pools-self-instruct", "pools-self-instruct-loose"]
+    for one in pools.found["arms"]:
+        run = one["run"]
+        assert one["ended_early"] is None and house.verified(run)
+        assert one["calls"] == house.number(_CALLS, run=run)
+        assert abs(one["calls"] - POOL_CALLS) <= one["calls"] / one["rounds"]
+        assert one["generated"] == house.number(f"SELECT count(*) {_OF_RUN}", run=run)
+        assert one["after_gate"]["count"] == house.number(f"SELECT count(*) {_OF_RUN} AND i.status = 'kept'", run=run)
+        assert one["with_instance"]["count"] == house.number(_GOOD, run=run) > 0
+        each = one["cost"]["with_instance"]["calls"]["each"]["value"]
+        assert each == pytest.approx(one["calls"] / one["with_instance"]["count"])
+    strict, loose = pools.found["arms"]
+    assert pools.found["baseline"] == "self-instruct" and strict["cost"]["after_gate"]["calls"]["over_baseline"] is None
+    assert loose["replayed"] > 0  # its first prompts are the other's, and cost it what they cost the other
+    assert loose["stages"][0]["tokens"] > 0 and loose["cost"]["after_gate"]["tokens"]["over_baseline"]["value"] < 1
+
+
+def test_pools_are_shown_in_tables_and_a_picture(pools: Compared, house: House, model: Model) -> None:
+    paid = model.paid
+    again = house.cli(*pools.command)
+    assert again.code == 0, again.err
+    assert model.paid == paid and json.loads((pools.out / "compare.json").read_text()) == pools.found
+    for words in (*POOLS, "By stage", "filter.lexical is 0.7 there, 0.85 here", "Not claimed"):
+        assert words in again.out, words
+    assert "compare.svg" in (pools.out / "compare.md").read_text()
+    picture = ElementTree.fromstring((pools.out / "compare.svg").read_text())
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}circle"))) == 2 * len(POOLS)
+
+
 @pytest.mark.slow
 def test_ctrl_c_pauses_it_and_the_same_command_goes_on(house: House, tmp_path: Path) -> None:
     seeds = write_seeds(tmp_path / "seeds.jsonl", 2, "an interruption")
@@ -171,6 +236,22 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "an option that it sets itself": (
         ("--recipes", "random,beam", "--max-calls", "90", "--set", "harvest.held_out=false"),
         ("harvest.held_out", "alike"),
+    ),
+    "pools and trees": (
+        ("--recipes", "random,self-instruct", "--max-calls", "90"),
+        ("random grows trees", "self-instruct widens a pool", "compare them apart"),
+    ),
+    "a label without options": (
+        ("--recipes", "self-instruct,self-instruct@b", "--max-calls", "90"),
+        ("self-instruct@b is self-instruct once more", "--set self-instruct@b."),
+    ),
+    "too few calls for a round": (
+        ("--recipes", "self-instruct,sedi-instruct", "--max-calls", "20"),
+        ("--max-calls 20", "at least 24"),
+    ),
+    "an option of a label that is not there": (
+        ("--recipes", "random,beam", "--max-calls", "90", "--set", "beam@a.search.width=8"),
+        ("beam@a is not among --recipes",),
     ),
     "a folder that is a file": (
         ("--recipes", "random,beam", "--max-calls", "90", "--out", "seeds.jsonl"),

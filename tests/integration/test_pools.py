@@ -65,7 +65,7 @@ def test_demonstrations_are_seeds_and_later_two_of_the_machines_own(engine: Engi
         assert len(row.shown) == len(set(row.shown)) == 8
         # One round is under way while the one before it is filtered.
         assert len(made) == (0 if row.round in (0, 1) else 2)
-        assert all(rows[one].round <= row.round - 2 and rows[one].status == "kept" for one in made)
+        assert all((rows[one].round or 0) <= (row.round or 0) - 2 and rows[one].status == "kept" for one in made)
 
 
 def test_the_same_whatever_the_order_of_answers_and_however_often_it_is_killed(engine: Engine):

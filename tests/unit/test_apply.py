@@ -20,7 +20,7 @@ from workers.contracts import (
     Reason,
     RespondPayload,
     RespondResult,
-    Result,
+    TreeResult,
 )
 
 EXPAND = ExpandPayload(
@@ -30,7 +30,7 @@ EVALUATE = EvaluatePayload(tree_id=7, parent="p", nodes=("a", "b"))
 RESPOND = RespondPayload(tree_id=7, node="a")
 
 
-def task(payload: Payload, result: Result | None, state: str = "done") -> TaskRow:
+def task(payload: Payload, result: TreeResult | None, state: str = "done") -> TaskRow:
     # As they come from the rows: through JSON.
     return TaskRow(
         id=1,
@@ -47,7 +47,7 @@ def task(payload: Payload, result: Result | None, state: str = "done") -> TaskRo
     )
 
 
-def applied(payload: Payload, result: Result | None, state: str = "done") -> Applied:
+def applied(payload: Payload, result: TreeResult | None, state: str = "done") -> Applied:
     made = interpret(task(payload, result, state))
     assert made.tree_id == 7
     assert all(change.row.tree_id == 7 and change.row.key == change.outcome.key for change in made.changes)

@@ -7,10 +7,11 @@ import pytest
 
 from db.errors import ConfigError
 from db.records import NodeRow
-from orchestrator.compare.arms import Arm, arms_in, arms_of, default_name, setting_of
+from orchestrator.compare.arms import Arm, are_pools, arms_in, arms_of, default_name, setting_of
 from orchestrator.compare.gather import calls_of, tree_outcome
 from orchestrator.compare.outcome import Marks
 from orchestrator.compare.terms import PoolTerms, Terms
+from orchestrator.config import PoolConfig, TreeConfig
 from workers.config import Role
 
 LAYERS: list[dict[str, Any]] = [{"endpoints": {"default": {"model": "m"}}}]
@@ -21,29 +22,114 @@ def arms(recipes: str = "idea-mcts,random", terms: Terms = TERMS, options: Seque
     return arms_of(arms_in(recipes), "x", LAYERS, options, terms)
 
 
+def trees(found: Sequence[Arm]) -> list[TreeConfig]:
+    return [arm.config for arm in found if isinstance(arm.config, TreeConfig)]
+
+
+def pools(recipes: str, *options: str, max_calls: int = 300) -> list[PoolConfig]:
+    found = arms_of(arms_in(recipes), "x", LAYERS, options, PoolTerms(max_calls=max_calls))
+    return [arm.config for arm in found if isinstance(arm.config, PoolConfig)]
+
+
 def test_every_arm_has_the_same_terms_and_a_run_of_its_own() -> None:
     found = arms(options=["seed=7"])
     assert [arm.run for arm in found] == ["x-idea-mcts", "x-random"]
-    for arm in found:
-        harvest = arm.config.harvest
-        assert (arm.config.search.calls, arm.config.seed) == (30, 7)
+    for config in trees(found):
+        harvest = config.harvest
+        assert (config.search.calls, config.seed) == (30, 7)
         assert (harvest.mode, harvest.per_tree, harvest.size) == ("estimate", 4, 12)
         assert harvest.held_out and not harvest.responses
     assert found[0].config.work == found[1].config.work
-    assert found[0].config.search.model_dump()["iterations"] == 30  # its calls end it, not its iterations
+    assert trees(found)[0].search.model_dump()["iterations"] == 30  # its calls end it, not its iterations
 
 
 def test_an_option_may_be_for_one_recipe_alone() -> None:
     found = arms("idea-mcts,beam", options=["idea-mcts.search.stop_reward=18", "beam.search.width=8"])
-    assert [arm.config.search.model_dump().get("stop_reward") for arm in found] == [18.0, None]
-    assert [arm.config.search.model_dump().get("width") for arm in found] == [None, 8]
+    assert [config.search.model_dump().get("stop_reward") for config in trees(found)] == [18.0, None]
+    assert [config.search.model_dump().get("width") for config in trees(found)] == [None, 8]
 
 
 def test_the_layers_of_one_arm_are_not_changed_for_the_next() -> None:
     layers: list[dict[str, Any]] = [*LAYERS, {"harvest": {"noise": 0.7}}]
     found = arms_of(("random", "beam"), "x", layers, ["harvest.again=1"], TERMS)
-    assert [(arm.config.harvest.noise, arm.config.harvest.again) for arm in found] == [(0.7, 1)] * 2
+    assert [(config.harvest.noise, config.harvest.again) for config in trees(found)] == [(0.7, 1)] * 2
     assert layers[1] == {"harvest": {"noise": 0.7}}
+
+
+def test_the_same_recipe_under_a_label_is_an_arm_with_options_of_its_own() -> None:
+    options = ["beam@wide.search.width=8", "beam.search.width=3", "harvest.noise=0.7"]
+    found = arms("beam,beam@wide,random", options=options)
+    assert [arm.name for arm in found] == ["beam", "beam@wide", "random"]
+    assert [arm.run for arm in found] == ["x-beam", "x-beam-wide", "x-random"]
+    assert [config.search.model_dump().get("width") for config in trees(found)] == [3, 8, None]
+    assert [config.recipe for config in trees(found)] == ["beam", "beam", "random"]
+    assert {config.harvest.noise for config in trees(found)} == {0.7}
+
+
+def test_pools_have_equal_calls_and_no_other_end() -> None:
+    plain, loose = pools("self-instruct,self-instruct@loose", "self-instruct@loose.filter.lexical=0.85", "seed=7")
+    assert (plain.filter.lexical, loose.filter.lexical) == (0.7, 0.85)
+    for config in (plain, loose):
+        assert (config.rounds.calls, config.rounds.target, config.seed) == (300, 10_000_000, 7)
+        assert config.rounds.most == 100_000
+    assert are_pools(["sedi-instruct@x"]) and not are_pools(["random"])
+
+
+REFUSED_POOLS = {
+    "pools and trees": ("self-instruct,random", (), 300, ("random grows trees", "judges score", "compare them apart")),
+    "no calls": ("self-instruct,sedi-instruct", (), 0, ("--max-calls 0", "above 0")),
+    "too few calls": ("self-instruct,sedi-instruct", (), 20, ("--max-calls 20", "8 prompts", "24 or more")),
+    "too few for one": (
+        "self-instruct,sedi-instruct",
+        ("sedi-instruct.rounds.prompts=20",),
+        30,
+        ("one round of sedi-instruct, 20 prompts", "at least 60"),
+    ),
+    "calls of its own": (
+        "self-instruct,sedi-instruct",
+        ("sedi-instruct.rounds.calls=9",),
+        300,
+        ("rounds.calls", "alike"),
+    ),
+    "a target": ("self-instruct,sedi-instruct", ("rounds.target=9",), 300, ("rounds.target", "compare sets it itself")),
+    "no option of its own": (
+        "self-instruct,self-instruct@b",
+        (),
+        300,
+        ("self-instruct@b is self-instruct once more", "--set self-instruct@b."),
+    ),
+    "an option of an arm that is not there": (
+        "self-instruct,self-instruct@b",
+        ("self-instruct@c.seed=1",),
+        300,
+        ("self-instruct@c is not among --recipes", "self-instruct, self-instruct@b"),
+    ),
+    "an option of the plain one, which is not there": (
+        "self-instruct@a,self-instruct@b",
+        ("self-instruct.seed=1",),
+        300,
+        ("self-instruct is not among --recipes",),
+    ),
+    "feedback without training": (
+        "self-instruct,sedi-instruct@b",
+        ("sedi-instruct@b.train=false",),
+        300,
+        ("recipe sedi-instruct@b", "feedback needs training"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_POOLS)
+def test_pools_that_cannot_be_compared_are_refused_in_one_line(name: str) -> None:
+    recipes, options, calls, says = REFUSED_POOLS[name]
+    with pytest.raises(ConfigError) as refusal:
+        pools(recipes, *options, max_calls=calls)
+    assert [words for words in says if words not in str(refusal.value)] == [], refusal.value
+    assert "\n" not in str(refusal.value)
+
+
+def test_without_calls_for_instances_a_smaller_number_is_enough() -> None:
+    assert pools("self-instruct,sedi-instruct", 'generation.variant="alpaca"', max_calls=8)
 
 
 REFUSED = {
@@ -51,6 +137,12 @@ REFUSED = {
     "no recipe": ({"recipes": " , "}, ("at least two",)),
     "one twice": ({"recipes": "random,beam, random"}, ("'random' is named twice",)),
     "an unknown one": ({"recipes": "random,bean"}, ("'bean'", "did you mean 'beam'")),
+    "a label that is empty": ({"recipes": "random,beam@"}, ("nothing follows the @ of 'beam@'", "letters, digits")),
+    "a label that is none": ({"recipes": "random,beam@a b"}, ("'a b' is no label", "letters, digits and '-'")),
+    "two labels": ({"recipes": "random,beam@a@b"}, ("'a@b' is no label",)),
+    "a label twice": ({"recipes": "beam@a,beam@a"}, ("'beam@a' is named twice", "another label")),
+    "an unknown recipe with a label": ({"recipes": "random,bean@a"}, ("'bean'", "did you mean 'beam'")),
+    "an option of a label that is not there": ({"options": ["beam@a.seed=8"]}, ("beam@a is not among --recipes",)),
     "no calls": ({"terms": Terms(max_calls=0, seeds=3, top=5)}, ("--max-calls 0", "above 0")),
     "none to harvest": ({"terms": Terms(max_calls=90, seeds=3, top=0)}, ("--top 0", "above 0")),
     "too few calls": (

@@ -1,5 +1,6 @@
 """Configuration: layers, `--set`, and what a user is told about a mistake."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from db.errors import ConfigError
 from orchestrator.begin import differences
-from orchestrator.config import RECIPES, RunConfig, build, of_recipe, read_file
+from orchestrator.config import RECIPES, TreeConfig, build, of_recipe, read_file
 from orchestrator.local import local_settings
 from orchestrator.recipes import IdeaMctsSearch
 from workers.config import Endpoint
@@ -15,8 +16,14 @@ from workers.config import Endpoint
 BASE = {"endpoints": {"default": {"model": "m"}}}
 
 
-def config(*options: str, layer: dict[str, Any] | None = None) -> RunConfig:
-    return build("idea-mcts", [BASE, layer or {}], options)
+def config(*options: str, layer: dict[str, Any] | None = None) -> TreeConfig:
+    return of_trees("idea-mcts", [BASE, layer or {}], options)
+
+
+def of_trees(recipe: str, layers: Sequence[dict[str, Any]], options: Sequence[str] = ()) -> TreeConfig:
+    found = build(recipe, layers, options)
+    assert isinstance(found, TreeConfig)
+    return found
 
 
 def test_the_defaults_are_the_published_constants():
@@ -144,7 +151,7 @@ def test_operators_of_a_file_are_frozen_with_the_run_and_used(tmp_path: Path):
         method = "Ask that the answer be given as a haiku, with a reason for the form."
     """)
     (tmp_path / "config.toml").write_text('operators_file = "own.toml"')
-    chosen = build("paced-front", [BASE, read_file(tmp_path / "config.toml")])
+    chosen = of_trees("paced-front", [BASE, read_file(tmp_path / "config.toml")])
     assert chosen.search.operators[-1] == "as-haiku" and chosen.work.operators["as-haiku"].intent == "Ask for a haiku."
-    only = build("uct", [BASE], [f"operators_file={tmp_path / 'own.toml'}", "search.operators=['as-haiku']"])
+    only = of_trees("uct", [BASE], [f"operators_file={tmp_path / 'own.toml'}", "search.operators=['as-haiku']"])
     assert only.search.operators == ("as-haiku",)

@@ -15,6 +15,7 @@ pytest.importorskip("peft", reason="the extra `train` is not installed")
 import torch
 from torch.nn import functional
 
+from tests.tiny_student import make_tiny_student
 from workers.bodies import train as body
 from workers.config import WorkSettings
 from workers.contracts import Batch, Reason, Step, TrainPayload
@@ -35,22 +36,7 @@ BATCHES = tuple(Batch(ordinal=n, members=(2 * n, 2 * n + 1)) for n in range(4))
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a two-layer Llama and a tokenizer of single bytes."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: number for number, letter in enumerate([*letters, "<end>"])}
-    bytes_only = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_only.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=bytes_only, eos_token="<end>").save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(vocabulary), **shape, eos_token_id=len(vocabulary) - 1, bos_token_id=None)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return make_tiny_student(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(autouse=True)

@@ -115,9 +115,13 @@ def check_student(settings: StudentSettings) -> None:
         _need_room(settings, config, device)
 
 
+def missing_packages() -> list[str]:
+    """What the extra `train` would bring and is not here; nothing is imported to find out."""
+    return [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+
+
 def _need_extra() -> None:
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_packages():
         raise MachineUnfit(f"training needs pip install 'instructree[train]' ({', '.join(missing)} missing)")
 
 

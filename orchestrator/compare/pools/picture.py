@@ -20,13 +20,14 @@ _APART = 7.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """What one panel shows: a figure of each arm and, where there is one, what chance makes of it."""
+    """What one panel shows: a figure of each arm, or why it has `none`, and what chance makes of it where known."""
 
     title: str
     unit: str
     digits: int
     shown: Mapping[str, Estimate]
     chance: Mapping[str, Estimate]
+    none: str = "nothing kept"
 
 
 def picture(comparison: Comparison, setting: PoolSetting) -> str:
@@ -51,7 +52,14 @@ def _sides(standings: Sequence[Standing]) -> list[Side]:
     return [
         Side(title="Tokens for one kept instruction", unit="", digits=0, shown=_known(costs), chance={}),
         Side(title="Kept share of the texts", unit="%", digits=1, shown=_known(shares), chance={}),
-        Side(title="Diversity inside batches", unit="", digits=3, shown=diversity, chance=_known(chance)),
+        Side(
+            title="Diversity inside batches",
+            unit="",
+            digits=3,
+            shown=diversity,
+            chance=_known(chance),
+            none="no batches",
+        ),
     ]
 
 
@@ -82,7 +90,7 @@ def _panel(side: Side, panel: Panel, names: Sequence[str]) -> Iterable[str]:
         if chance is not None:
             yield from drawing.mark(chance, y + _APART, panel, "chance")
         if (found := side.shown.get(name)) is None:
-            yield drawing.none(y, panel)
+            yield drawing.none(y, panel, side.none)
             continue
         yield from drawing.mark(found, y - (_APART if chance else 0), panel, "kept")
         yield drawing.figure(y, panel, f"{number(found.mean, side.digits)}{side.unit}", _spread(side, found))
@@ -99,8 +107,11 @@ def _foot(comparison: Comparison, setting: PoolSetting, sides: Sequence[Side]) -
     generator, responder = (shorten(spoken(name), 30) for name in (setting.generator, setting.responder))
     shown = [found for side in sides for found in side.shown.values()]
     bars = any(found.interval for found in shown)
-    said = "Bars: 95 % bootstrap intervals over rounds, those of diversity over batches." if bars else ""
-    grey = "Grey: random batches of the same texts." if any(side.chance for side in sides) else ""
+    batches = any(side.chance for side in sides)
+    said = (
+        f"Bars: 95 % bootstrap intervals over rounds{', of diversity over batches' if batches else ''}." if bars else ""
+    )
+    grey = "Grey: random batches of the same texts." if batches else ""
     models = f"Generator {generator}; instances {responder}. Kept: past heuristics and gate, with a good instance."
     claim = "One run of each arm: nothing is claimed for other models or seeds."
     return [models, " ".join(part for part in (said, grey, claim) if part)]
@@ -114,6 +125,6 @@ def _told(names: Sequence[str], sides: Sequence[Side]) -> str:
 def _figures(name: str, side: Side) -> str:
     found, chance = side.shown.get(name), side.chance.get(name)
     if found is None:
-        return f"{side.title}: no figure"
+        return f"{side.title}: {side.none}"
     beside = f", random {number(chance.mean, side.digits)}" if chance else ""
     return f"{side.title} {number(found.mean, side.digits)}{side.unit} {_spread(side, found)}".strip() + beside
