@@ -47,9 +47,7 @@ def check_endpoints(
     return asyncio.run(_check_all(work, addresses(environment), bench, say))
 
 
-async def _check_all(
-    work: WorkSettings, book: Mapping[str, Address], bench: Bench | None, say: Say
-) -> WorkSettings:
+async def _check_all(work: WorkSettings, book: Mapping[str, Address], bench: Bench | None, say: Say) -> WorkSettings:
     checked = await _check(work, book)
     return checked if bench is None else await _fit(checked, book, bench, say)
 

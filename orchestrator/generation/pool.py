@@ -109,9 +109,7 @@ class Pool:
     def seeds(self, through: int) -> SeedPool:
         """The seed pool after round `through`, its feedback included."""
         past = (event for event in self._events if event.round <= through)
-        return replayed(
-            self._seeds, (_event(row) for row in past)
-        )
+        return replayed(self._seeds, (_event(row) for row in past))
 
     def made(self, through: int) -> list[int]:
         """The kept texts of the rounds up to `through`."""

@@ -103,7 +103,8 @@ def _line(name: str, middles: Sequence[float], row: Sequence[float | None], up: 
         there = finite([value])
         if there:
             dots.append((x, up(there[0])))
-            path += f"{'L' if joined else 'M'}{x},{up(there[0])}"
+            # A stretch of no length, with round ends, is a dot: a value between two gaps is seen.
+            path += f"L{x},{up(there[0])}" if joined else f"M{x},{up(there[0])}h0"
         joined = bool(there)
     return Line(name=name, path=path, dots=tuple(dots))
 

@@ -27,9 +27,14 @@ def test_self_instruct_makes_a_data_set_whose_rows_name_where_they_come_from(own
     assert len(made) == status["examples"] > 20
     assert all(row["output"] and row["parent_ids"] and row["cost"]["calls"] >= 2 for row in made)
     assert (status["seeds"], status["nodes"], status["pool"]["rounds_done"]) == (20, 0, 3)
-    assert status["pool"]["kept"] + sum(
-        status["failures"].get(reason, 0) for reason in ("duplicate", "undoable", "program", "odd_start", "too_short")
-    ) == status["pool"]["generated"]
+    assert (
+        status["pool"]["kept"]
+        + sum(
+            status["failures"].get(reason, 0)
+            for reason in ("duplicate", "undoable", "program", "odd_start", "too_short")
+        )
+        == status["pool"]["generated"]
+    )
     assert "duplicate" in (tmp_path / "plain" / "report.html").read_text(encoding="utf-8")
     assert house.verified("plain")
 
@@ -102,7 +107,9 @@ def test_a_student_is_trained_killed_and_goes_on_without_repeating_a_step(own_ho
     assert house.verified("taught")
     status = house.status("taught")["pool"]
     steps = sorted((own_house.home / "students").glob("*/step-*"))
-    assert len(steps) == status["steps"] == house.number("SELECT count(*) FROM batches WHERE trained_at IS NOT NULL") >= 8
+    assert (
+        len(steps) == status["steps"] == house.number("SELECT count(*) FROM batches WHERE trained_at IS NOT NULL") >= 8
+    )
     assert house.number("SELECT count(*) FROM batches WHERE loss IS NULL OR gradient_norm IS NULL") == 0
     assert status["seeds_entered"] == status["seeds_left"] > 0
     held_out = tmp_path / "held-out.jsonl"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
-from db import examples, laws, nodes, runs, tasks, views
+from db import examples, nodes, runs, tasks, views
 from db.errors import StaleLease
 from db.records import Caps
 from orchestrator.export import rows_of
@@ -181,50 +181,6 @@ def test_near_copies_are_turned_away_at_the_pool(engine: Engine):
         kept = [row for row in examples.of_run(connection, run.id) if row.status == "accepted"]
         assert len(kept) == 1
         assert set(views.reasons(connection, run.id)) == {"duplicate"}
-
-
-FAULTS = {
-    "every tree has exactly one root": "UPDATE nodes SET depth = depth + 1 WHERE depth = 2",
-    "no node is lost": "UPDATE nodes SET status = 'generated', reward = NULL WHERE depth = 1",
-    "visits and values are exactly": "UPDATE nodes SET visits = visits + 1 WHERE depth = 1",
-    "a rollout's reward": "UPDATE rollouts SET reward = reward + 0.5 WHERE ordinal = 0",
-    "every waiting node": "UPDATE trees SET status = 'growing'; UPDATE nodes SET status = 'proposed', reward = NULL",
-    "no node exists twice": (
-        "ALTER TABLE nodes DROP CONSTRAINT nodes_tree_id_parent_key_ordinal_key; UPDATE nodes SET ordinal = 0"
-    ),
-    "an outstanding task": (
-        "INSERT INTO tasks (run_id, tree_id, key, kind, payload, state)"
-        " SELECT run_id, id, 'planted', 'expand', '{}', 'leased' FROM trees LIMIT 1;"
-        "UPDATE calls SET task_id = (SELECT id FROM tasks WHERE key = 'planted')"
-    ),
-    "an attempt without": (
-        "INSERT INTO attempts (id, key, run_id, task_id, role, endpoint, tokens)"
-        " SELECT 'a', 'k', id, 0, 'judge', 'default', 1 FROM runs"
-    ),
-    "what is spent": "UPDATE runs SET spent_calls = spent_calls - 1",
-    "what is reserved": "UPDATE runs SET reserved_calls = 1",
-    "reserved plus spent": "UPDATE runs SET cap_calls = 10, spent_calls = 0",
-    "accepted + rejected + failed": "UPDATE examples SET status = 'pending' WHERE id = (SELECT min(id) FROM examples)",
-    "a score comes from a judge": "UPDATE nodes SET quality = quality + 1 WHERE depth = 1",
-    "a second judgement": (
-        "INSERT INTO judgements (tree_id, node_key, judge, sample, quality, diversity, complexity, reward, calls)"
-        " SELECT tree_id, key, 'search', 1, 2, 2, 2, 6, '{}' FROM nodes WHERE status = 'scored' LIMIT 1"
-    ),
-    "every accepted example": "UPDATE examples SET instruction = 'Something else.'",
-}
-
-
-def test_every_law_has_a_fault_that_it_finds():
-    assert [sum(law.startswith(name) for name in FAULTS) for law in laws.LAWS] == [1] * len(laws.LAWS)
-
-
-@pytest.mark.parametrize("law", FAULTS)
-def test_verify_finds_a_planted_fault_of_each_law(engine: Engine, law: str):
-    run = finish(start(engine), Hands(engine))
-    with engine.begin() as connection:
-        connection.execute(text(FAULTS[law]))
-        found = laws.recount(connection, run.id)
-    assert next(faults for name, faults in found.items() if name.startswith(law))
 
 
 def test_a_driver_whose_run_was_adopted_by_another_is_fenced_off(engine: Engine):
