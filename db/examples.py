@@ -140,7 +140,8 @@ _OF_POOL = text(
         FROM good g JOIN made m ON m.ordinal = g.ordinal
         JOIN calls c ON c.key = ANY (m.calls || g.response_calls)
     ), price AS (
-        SELECT example, count(*) AS calls, sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
+        SELECT example, count(*) AS calls,
+               sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
                CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd / sharers) END AS nusd,
                jsonb_object_agg(role, model) AS models
         FROM used GROUP BY example

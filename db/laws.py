@@ -150,7 +150,8 @@ LAWS: dict[str, str] = {
         SELECT 'example ' || e.id FROM examples e
           LEFT JOIN instructions i ON i.run_id = e.run_id AND i.ordinal = e.ordinal
         WHERE e.run_id = :run AND e.status = 'accepted' AND e.ordinal IS NOT NULL
-          AND (i.ordinal IS NULL OR i.origin <> 'generated' OR i.status <> 'kept' OR i.text IS DISTINCT FROM e.instruction
+          AND (i.ordinal IS NULL OR i.origin <> 'generated' OR i.status <> 'kept'
+               OR i.text IS DISTINCT FROM e.instruction
                OR coalesce(e.output, '') = ''
                OR NOT EXISTS (SELECT 1 FROM calls c WHERE c.key = ANY (i.calls) AND c.role = 'generator')
                OR (cardinality(i.instance_calls) = 0 AND cardinality(e.response_calls) > 0))

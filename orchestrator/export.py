@@ -22,7 +22,7 @@ Record = dict[str, Any]
 def rows_of(connection: Connection, run: Run) -> list[Record]:
     """One record per accepted example: text, where it comes from, models, and its price.
 
-    Of a tree: its seed, the operators from there to it, its scores. Of a pool: the demonstrations it was generated from.
+    Of a tree: its seed, the operators from there to it, its scores. Of a pool: the demonstrations it came of.
     """
     if run.recipe in POOLS:
         return [_instance(run, row) for row in examples.exportable_of_pool(connection, run.id)]

@@ -48,7 +48,7 @@ class FilterSettings(Settings):
 class BatchSettings(Settings):
     """What is trained on together.
 
-    arrangement: `swapped`, as diverse inside as swaps can make it; `diverse`, one of each cluster; `random`, the control.
+    arrangement: `swapped`, as diverse inside as swaps make it; `diverse`, one of each cluster; `random`, the control.
     random_arrangements: so many are drawn for comparison with each round's batches.
     """
 

@@ -89,8 +89,8 @@ def test_a_student_is_trained_killed_and_goes_on_without_repeating_a_step(own_ho
 
     seeds = write_seeds(tmp_path / "seeds.jsonl", 20, "a student")
     student = make_tiny_student(tmp_path / "student")
-    options = ("--recipe", "sedi-instruct", "--set", f'student.model="{student}"', "--set", "feedback.every=2")
-    options += ("--set", "batches.size=4", "--set", "rounds.most=4", "--set", "rounds.prompts=4")
+    chosen = (f'student.model="{student}"', "feedback.every=2", "batches.size=4", "rounds.most=4", "rounds.prompts=4")
+    options = ("--recipe", "sedi-instruct", *(part for option in chosen for part in ("--set", option)))
     with scripted("k") as model:
         house = own_house.at(model.env)
         with house.running(
@@ -107,9 +107,8 @@ def test_a_student_is_trained_killed_and_goes_on_without_repeating_a_step(own_ho
     assert house.verified("taught")
     status = house.status("taught")["pool"]
     steps = sorted((own_house.home / "students").glob("*/step-*"))
-    assert (
-        len(steps) == status["steps"] == house.number("SELECT count(*) FROM batches WHERE trained_at IS NOT NULL") >= 8
-    )
+    trained = house.number("SELECT count(*) FROM batches WHERE trained_at IS NOT NULL")
+    assert len(steps) == status["steps"] == trained >= 8
     assert house.number("SELECT count(*) FROM batches WHERE loss IS NULL OR gradient_norm IS NULL") == 0
     assert status["seeds_entered"] == status["seeds_left"] > 0
     held_out = tmp_path / "held-out.jsonl"
