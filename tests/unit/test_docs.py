@@ -9,6 +9,8 @@ import pytest
 import typer
 
 from orchestrator.cli import app
+from orchestrator.compare.arms import arms_in, arms_of
+from orchestrator.compare.terms import PoolTerms
 from orchestrator.config import BestHarvest, DiversitySettings, build, read_file
 from orchestrator.recipes import SEARCHES
 from workers.config import BUILT_IN_OPERATORS, Settings
@@ -27,7 +29,8 @@ def blocks(path: Path) -> list[str]:
 
 
 def lines(start: str) -> list[str]:
-    found = [line.split(" #")[0].strip() for path in DOCUMENTS for block in blocks(path) for line in block.splitlines()]
+    whole = (block.replace("\\\n", " ") for path in DOCUMENTS for block in blocks(path))
+    found = [line.split(" #")[0].strip() for block in whole for line in block.splitlines()]
     return [line for line in found if line.startswith(start)]
 
 
@@ -36,6 +39,17 @@ def test_every_command_line_is_one_of_ours(line: str):
     _, name, *arguments = shlex.split(line)
     known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("line", [line for line in lines("instructree compare") if "--set" in line])
+def test_every_comparison_shown_can_be_made(line: str):
+    words = shlex.split(line)
+    given = {words[at]: words[at + 1] for at in range(len(words) - 1) if words[at] in ("--recipes", "--max-calls")}
+    options = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+    arms = arms_in(given["--recipes"])
+    terms = PoolTerms(max_calls=int(given["--max-calls"]))
+    made = arms_of(arms, "shown", [{"endpoints": {"default": {"model": "m"}}}], options, terms)
+    assert [arm.name for arm in made] == list(arms)
 
 
 @pytest.mark.parametrize("line", lines("make "))
