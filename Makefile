@@ -2,7 +2,7 @@
 # docker, no key. Each makes .venv from a lock with hashes when it is missing or stale.
 #   PYTHON=/path/to/python   the Python that .venv is made with
 #   ARGS="..."               further arguments for run or test
-#   KILLS, SEED, SCENARIO, MINUTES, N   of chaos and soak; scenarios: chaos, caps, outage, doubled
+#   KILLS, SEED, SCENARIO, MINUTES, N   of chaos and soak; scenarios: chaos, pools, caps, outage, doubled
 #   SEEDS   of bench-search
 
 SHELL := /bin/sh

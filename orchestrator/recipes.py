@@ -1,9 +1,9 @@
 """Recipes: how trees are grown, as options that a user may set, and the policy of the search core that they make."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator.search import Choice, IdeaMcts, Plan, Policy, Rule, Stepwise
 from orchestrator.search.choice import Rotate, Thompson, Uniform
@@ -21,6 +21,9 @@ from workers.config import EVOL_OPERATORS, GENERAL_OPERATORS, Settings
 
 # At equal calls, litters of four that one call judges are worth more than any policy: docs/benchmarks/search.md.
 _JUDGED_TOGETHER = 4
+# In points of reward: the default scale of the operator rule. A tree would not live to see a larger one refuted.
+MOST_PRIOR = 10.0
+Prior = Annotated[float, Field(ge=-MOST_PRIOR, le=MOST_PRIOR, allow_inf_nan=False)]
 
 
 class SearchSettings(Settings, ABC):
@@ -116,7 +119,8 @@ class StepwiseSearch(SearchSettings, ABC):
     `learnt`: from `pilot` trees that are grown first, where there are at least four times as many seeds. `siblings` is
     the size of a litter; unset, four where one call judges them together. `order` says when a result is taken into
     account: `issue` makes a run the same whatever the workers, `arrival` may be faster where one tree is grown alone.
-    `points` is how far rewards can lie apart: the scale of the operator rule.
+    `points` is how far rewards can lie apart: the scale of the operator rule. `operator_priors` is what operators are
+    expected to gain beyond the mean before a tree knows better, in points of reward.
     """
 
     nodes: int = Field(default=32, ge=1, le=1_000_000)
@@ -129,6 +133,7 @@ class StepwiseSearch(SearchSettings, ABC):
     order: Literal["issue", "arrival"] = "issue"
     operator_choice: Literal["thompson", "rotate", "uniform"] = "thompson"
     points: float = Field(default=10.0, gt=0, le=1000)
+    operator_priors: dict[str, Prior] = Field(default={})
 
     @field_validator("depth", mode="before")
     @classmethod
@@ -137,6 +142,15 @@ class StepwiseSearch(SearchSettings, ABC):
         if value != "learnt" and not is_number:
             raise ValueError(f"{value!r} must be 'learnt', or a number from 1 to 64")
         return value
+
+    @model_validator(mode="after")
+    def _priors_have_a_use(self) -> "StepwiseSearch":
+        if self.operator_priors and self.operator_choice != "thompson":
+            raise ValueError(f"operator_priors need operator_choice = 'thompson', not {self.operator_choice!r}")
+        if strange := sorted(set(self.operator_priors) - set(self.operators)):
+            known = ", ".join(self.operators)
+            raise ValueError(f"operator_priors name {strange[0]!r}, which is not in search.operators: {known}")
+        return self
 
     @property
     def litter(self) -> int:
@@ -162,7 +176,7 @@ class StepwiseSearch(SearchSettings, ABC):
 
     def choice(self) -> Choice:
         if self.operator_choice == "thompson":
-            return Thompson(unit=self.points)
+            return Thompson(unit=self.points, priors=tuple(sorted(self.operator_priors.items())))
         return Rotate() if self.operator_choice == "rotate" else Uniform()
 
     def _plan(self, depth: int) -> Plan:

@@ -1,14 +1,16 @@
-"""`instructree operators`: operators mined from a sample of instructions, and better methods for those there are."""
+"""`instructree operators`: mined from a sample of instructions, improved, or weighed by what a student says of them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.cli.look import AsJson, RunName
 from orchestrator.cli.options import ConfigFile
+from orchestrator.weighing import Signal
 from workers.operators.decide import Plan, Rule
 
-app = typer.Typer(name="operators", help="Mine operators from a sample, or improve one.", no_args_is_help=True)
+app = typer.Typer(name="operators", help="Mine operators from a sample, improve one, or weigh them.", no_args_is_help=True)
 
 Sample = Annotated[Path, typer.Argument(help="Instructions: .jsonl, .json, .csv, .txt or .parquet", metavar="SAMPLE")]
 Out = Annotated[
@@ -59,3 +61,22 @@ def improve(
 
     plan = Plan(batch=batch, dev=dev, proposals=proposals, rule=rule, max_calls=max_calls)
     raise typer.Exit(improve_into(out, name, sample, field, own, config_file, options or [], plan))
+
+
+@app.command()
+def weigh(
+    name: RunName,
+    signal: Annotated[
+        Signal, typer.Option("--signal", help="gap: what the instruction brings to its answer; loss: how hard it is")
+    ] = Signal.GAP,
+    points: Annotated[float, typer.Option("--points", help="Points of reward for one standard deviation")] = 1.0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure so many examples, at random")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The priors as a configuration file; must not exist", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run's examples with its student, and make priors of operators from that for later tree runs."""
+    from orchestrator.cli.weighing import weigh_run
+
+    weigh_run(name, signal, points, limit, out, as_json=as_json)

@@ -77,12 +77,15 @@ class Thompson:
     for nothing. Evolutions under way count as if they had come back with the mean.
 
     unit: points of reward per 1.0 of the rule's scale, on which scores lie between 0 and 1.
+    priors: of operators, in points of reward: what each is expected to gain beyond the others' mean before anything is
+        known of it. Its own children's gains outweigh it, as they outweigh that mean: it counts as much as PRIOR of them.
 
     Raises:
         ValueError: unit is not positive.
     """
 
     unit: float = 1.0
+    priors: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.unit > 0:
@@ -101,11 +104,13 @@ class Thompson:
         pulls = [memo.pulls[operator] for operator in plan.operators]
         known = sum(one.gained + one.lost for one in pulls)
         overall = (sum(one.gain for one in pulls) + LOST * sum(one.lost for one in pulls)) / known if known else 0.0
+        shifts = dict(self.priors)
 
         def drawn(operator: str, one: Pulls) -> float:
             here = chosen.count(operator)
             count = one.gained + one.lost + PRIOR
-            mean = (one.gain + LOST * one.lost + PRIOR * overall) / count
+            expected = overall + shifts.get(operator, 0.0) / self.unit
+            mean = (one.gain + LOST * one.lost + PRIOR * expected) / count
             uses = memo.at.get((parent.key, operator), 0) + here
             z = _normal(tree.seed, parent.key, "operator", number, operator)
             return mean + SPREAD * z / math.sqrt(count + one.in_flight + here) - PER_USE * uses

@@ -16,7 +16,7 @@ from tests.chaos.doubled import doubled
 from tests.chaos.restarts import restarts
 from tests.chaos.soak import soak
 
-SCENARIOS = ("chaos", "caps", "outage", "restarts", "doubled", "soak")
+SCENARIOS = ("chaos", "pools", "caps", "outage", "restarts", "doubled", "soak")
 
 
 def parse() -> Namespace:
@@ -32,6 +32,8 @@ def parse() -> Namespace:
 
 def play(options: Namespace, folder: Path) -> bool:
     match options.scenario:
+        case "pools":
+            return scenarios.pools(folder, kills=options.kills, seed=options.seed)
         case "caps":
             return scenarios.caps(folder, kills=options.kills, seed=options.seed)
         case "outage":

@@ -1,5 +1,6 @@
 """What can be shown, one function each: it prints what happens, its figures last, and says whether all held."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.acts import Hit
@@ -11,15 +12,24 @@ from tests.chaos.site import Layout
 from tests.chaos.stage import FAULTS, Stage, staged, tell_recoveries
 
 WORK = shape(iterations=2, children=4, trees=40, harvest=16, timeout_s=10)
+POOL = (
+    *("--recipe", "self-instruct", "--set", "rounds.most=12", "--set", "rounds.prompts=8"),
+    *("--set", "endpoints.default.timeout_s=10"),
+)
 WIDTH = 40
 _RECOVERY_S = 15.0
 
 
-def chaos(folder: Path, *, kills: int, seed: int) -> bool:
+def pools(folder: Path, *, kills: int, seed: int) -> bool:
+    """The same for runs that widen a pool instead of growing trees."""
+    return chaos(folder, kills=kills, seed=seed, work=POOL)
+
+
+def chaos(folder: Path, *, kills: int, seed: int, work: Sequence[str] = WORK) -> bool:
     """Kills and other faults by a seeded plan, runs one after another until it is used up; then the laws."""
     faults = (*FAULTS, "--wrong-usage-share", "0.02", "--hostile-share", "0.005")
     layout = Layout(faults=faults, chaos=f"seed={seed},share=0.03,seconds=1.5,copies=2")
-    with staged(folder, layout, seed, width=WIDTH, options=(*WORK, *GREEDY, *PRICES)) as stage:
+    with staged(folder, layout, seed, width=WIDTH, options=(*work, *GREEDY, *PRICES)) as stage:
         stage.keep_busy()
         stage.until_spent(stage.jobs.all[0], 1)
         stage.play(plan(kills, seed), busy=stage.keep_busy)

@@ -30,12 +30,13 @@ def chaos(*options: object) -> tuple[int, str]:
 
 
 @pytest.mark.timeout(_PATIENCE_S + 80)
-def test_thirty_kills_lose_nothing_double_nothing_and_spend_no_more_than_is_counted() -> None:
+@pytest.mark.parametrize(("scenario", "kills"), [("chaos", 30), ("pools", 8)])
+def test_kills_lose_nothing_double_nothing_and_spend_no_more_than_is_counted(scenario: str, kills: int) -> None:
     pytest.importorskip("psutil", reason="the extra `local` is not installed")
-    code, said = chaos("--kills", 30, "--seed", 1)
+    code, said = chaos("--scenario", scenario, "--kills", kills, "--seed", 1)
     last = _LAST.fullmatch(said.splitlines()[-1])
     assert code == 0 and last, said
     found = {name: int(value) for name, value in last.groupdict().items()}
-    assert found["kills"] == 30, said
+    assert found["kills"] == kills, said
     assert found["lost"] == found["duplicated"] == found["stat_errors"] == found["overspent"] == 0, said
     assert found["repaid"] <= found["in_flight"], said

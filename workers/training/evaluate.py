@@ -1,4 +1,4 @@
-"""How well a student writes the reference answers of instructions it was not trained on: before, and after."""
+"""How well a student writes answers: reference answers before and after training, and what an instruction brings."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from workers.training.errors import StudentUnusable
 from workers.training.settings import StudentSettings
 from workers.training.steps import Learner, begin, loss_of, restore
 from workers.training.student import Student, fitting
-from workers.training.texts import LessonText, encode
+from workers.training.texts import Encoded, LessonText, encode
 
 _RESAMPLES = 10_000
 _LEVEL = 0.95
@@ -57,14 +57,37 @@ def losses(student: Student, texts: Sequence[LessonText]) -> list[ItemLoss | Non
 
 
 def _loss(student: Student, text: LessonText) -> ItemLoss | None:
+    encoded = _encoded(student, text)
+    loss = _nats(student, encoded) if encoded.tokens else math.nan
+    return ItemLoss(tokens=encoded.tokens, loss=loss) if math.isfinite(loss) else None
+
+
+def gaps(student: Student, texts: Sequence[LessonText]) -> list[float | None]:
+    """What each instruction brings to its answer, in nats per token: the answer's loss behind an empty instruction less
+    its loss behind its own, over the same tokens. None for one that has no token to be measured. Two passes each.
+    """
+    nothing = _encoded(student, LessonText(instruction="", output="")).ids
+    return [_gap(student, text, nothing) for text in texts]
+
+
+def _gap(student: Student, text: LessonText, nothing: tuple[int, ...]) -> float | None:
+    asked = _encoded(student, text)
+    if not asked.tokens or not nothing:
+        return None
+    unasked = Encoded(ids=(*nothing, *asked.ids[asked.learn_from :]), learn_from=len(nothing))
+    gap = _nats(student, unasked) - _nats(student, asked)
+    return gap if math.isfinite(gap) else None
+
+
+def _encoded(student: Student, text: LessonText) -> Encoded:
+    return encode(text, student.tokenizer, max_tokens=student.settings.max_tokens, on_prompt=False)
+
+
+def _nats(student: Student, encoded: Encoded) -> float:
     import torch
 
-    encoded = encode(text, student.tokenizer, max_tokens=student.settings.max_tokens, on_prompt=False)
-    if not encoded.tokens:
-        return None
     with torch.inference_mode(), fitting(student.settings):
-        loss = float(loss_of(student, encoded))
-    return ItemLoss(tokens=encoded.tokens, loss=loss) if math.isfinite(loss) else None
+        return float(loss_of(student, encoded))
 
 
 def compare(texts: Sequence[LessonText], settings: StudentSettings, folder: Path) -> Comparison:
