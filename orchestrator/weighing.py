@@ -4,8 +4,8 @@ With n examples of an operator of mean m, the mean M and the standard deviation 
 
     points * n / (n + 10) * (m - M) / s
 
-which is the mean as it stands after ten more examples at M, in standard deviations of a single example. It is not scaled
-by how far operators lie apart, so operators that differ by luck alone get small priors, not priors of full size.
+where n / (n + 10) shrinks the mean to what it were with ten more examples at M. The scale is how far single examples
+lie apart, not how far operators do: operators that differ by luck alone get small priors, not priors of full size.
 """
 
 from collections import defaultdict

@@ -10,7 +10,9 @@ from orchestrator.cli.options import ConfigFile
 from orchestrator.weighing import Signal
 from workers.operators.decide import Plan, Rule
 
-app = typer.Typer(name="operators", help="Mine operators from a sample, improve one, or weigh them.", no_args_is_help=True)
+app = typer.Typer(
+    name="operators", help="Mine operators from a sample, improve one, or weigh them.", no_args_is_help=True
+)
 
 Sample = Annotated[Path, typer.Argument(help="Instructions: .jsonl, .json, .csv, .txt or .parquet", metavar="SAMPLE")]
 Out = Annotated[

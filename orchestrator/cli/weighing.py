@@ -61,7 +61,9 @@ def weigh_run(
     else:
         _print(weights, signal, skipped)
     if not priors:
-        raise ConfigError(f"no operator of run {name!r} has {FEWEST} examples that can be measured: there are no priors")
+        raise ConfigError(
+            f"no operator of run {name!r} has {FEWEST} examples that can be measured: there are no priors"
+        )
     if out:
         remark = f"{signal.value} of {len(measured)} examples of run {name!r}, student {settings.model!r}"
         _write(out, to_layer(priors, f"Priors of operators: {remark}, {points} points a standard deviation."))
@@ -80,7 +82,9 @@ def _check(points: float, out: Path | None) -> None:
 def _tree_config(run: Run) -> TreeConfig:
     config = frozen_config(run)
     if not isinstance(config, TreeConfig):
-        raise ConfigError(f"run {run.name!r} widened a pool ({run.recipe}), without operators: name a run that grew trees")
+        raise ConfigError(
+            f"run {run.name!r} widened a pool ({run.recipe}), without operators: name a run that grew trees"
+        )
     if run.status not in ENDED:
         raise ConfigError(f"run {run.name!r} is {run.status}: weigh its operators when it has ended")
     return config

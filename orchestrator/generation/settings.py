@@ -75,18 +75,27 @@ class FeedbackSettings(Settings):
         return FeedbackRules(**self.model_dump(exclude={"on"}))
 
 
-# Beside generation itself a recipe may train a student (on a worker of queue `train`), or not.
+class SediRounds(RoundSettings):
+    """A random subset of the current seeds, and none of the machine's own that is no seed."""
+
+    made_shown: int = Field(default=0, ge=0, le=100)
+
+
+class LooseFilter(FilterSettings):
+    """Relaxed, because batches see to diversity (papers.md, 2.2)."""
+
+    lexical: float = Field(default=0.85, gt=0, le=1)
+
+
+class NoFeedback(FeedbackSettings):
+    """The seeds stay what they were."""
+
+    on: bool = False
+
+
+# Beside generation itself a recipe may train a student (on a worker of queue `train`), or not. Classes, not values: an
+# option that is set changes nothing else of its group.
 POOLS: dict[str, dict[str, Any]] = {
-    "self-instruct": {
-        "rounds": RoundSettings(),
-        "filter": FilterSettings(),
-        "train": False,
-        "feedback": FeedbackSettings(on=False),
-    },
-    "sedi-instruct": {
-        "rounds": RoundSettings(made_shown=0),
-        "filter": FilterSettings(lexical=0.85),
-        "train": True,
-        "feedback": FeedbackSettings(),
-    },
+    "self-instruct": {"rounds": RoundSettings(), "filter": FilterSettings(), "train": False, "feedback": NoFeedback()},
+    "sedi-instruct": {"rounds": SediRounds(), "filter": LooseFilter(), "train": True, "feedback": FeedbackSettings()},
 }

@@ -77,8 +77,8 @@ class Thompson:
     for nothing. Evolutions under way count as if they had come back with the mean.
 
     unit: points of reward per 1.0 of the rule's scale, on which scores lie between 0 and 1.
-    priors: of operators, in points of reward: what each is expected to gain beyond the others' mean before anything is
-        known of it. Its own children's gains outweigh it, as they outweigh that mean: it counts as much as PRIOR of them.
+    priors: of operators, in points of reward: what each is expected to gain beyond the mean of all before anything is
+        known of it. It fades as that mean does: it counts as much as PRIOR of the operator's own children.
 
     Raises:
         ValueError: unit is not positive.

@@ -1,5 +1,6 @@
 """Configuration: layers, `--set`, and what a user is told about a mistake."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,13 @@ def test_operators_of_a_file_are_frozen_with_the_run_and_used(tmp_path: Path):
     assert chosen.search.operators[-1] == "as-haiku" and chosen.work.operators["as-haiku"].intent == "Ask for a haiku."
     only = of_trees("uct", [BASE], [f"operators_file={tmp_path / 'own.toml'}", "search.operators=['as-haiku']"])
     assert only.search.operators == ("as-haiku",)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_an_option_that_is_set_leaves_the_rest_of_its_group_as_the_recipe_has_it(recipe: str):
+    plain = build(recipe, [BASE]).model_dump(mode="json")
+    for group, values in plain.items():
+        for name, value in values.items() if isinstance(values, dict) and group not in ("work",) else ():
+            if isinstance(value, int | float | str):
+                again = build(recipe, [BASE], [f"{group}.{name}={json.dumps(value)}"]).model_dump(mode="json")
+                assert again[group] == values, (group, name)

@@ -60,6 +60,10 @@ def used(tree: Tree) -> Counter[str | None]:
     return Counter(tree.nodes[key].operator for key in tree.issued)
 
 
+def in_order(tree: Tree) -> list[str | None]:
+    return [tree.nodes[key].operator for key in tree.issued]
+
+
 def only_b_gains(node: Node, before: float) -> Outcome:
     return Scored(key=node.key, reward=before + (0.1 if node.operator == "b" else -0.1))
 
@@ -77,6 +81,36 @@ def test_the_rule_has_a_scale() -> None:
     right = [used(grow(policy(Thompson(unit=15.0)), large, seed=seed))["b"] for seed in range(5)]
     small = [used(grow(policy(Thompson(unit=1.0)), only_b_gains, seed=seed))["b"] for seed in range(5)]
     assert right == small
+
+
+def test_a_prior_counts_early_and_is_forgotten_with_evidence() -> None:
+    """`c` is promised half of the scale, and `b` is what gains."""
+    promised = Thompson(priors=(("c", 0.5),))
+    orders = [in_order(grow(policy(promised, budget=120), only_b_gains, seed=seed)) for seed in range(5)]
+    early = Counter(operator for order in orders for operator in order[:3])
+    late = Counter(operator for order in orders for operator in order[-40:])
+    assert early["c"] == 15
+    assert late["b"] > 0.7 * late.total() > 10 * late["c"]
+
+
+def test_a_prior_is_in_points_of_reward() -> None:
+    """Twice the points a unit and twice the points of prior are the same choice."""
+
+    def double(node: Node, before: float) -> Outcome:
+        return Scored(key=node.key, reward=before + (0.25 if node.operator == "b" else -0.25))
+
+    def single(node: Node, before: float) -> Outcome:
+        return Scored(key=node.key, reward=before + (0.125 if node.operator == "b" else -0.125))
+
+    one = in_order(grow(policy(Thompson(unit=1.0, priors=(("c", 0.25),)), rule=BestOfN()), single))
+    two = in_order(grow(policy(Thompson(unit=2.0, priors=(("c", 0.5),)), rule=BestOfN()), double))
+    assert one == two != in_order(grow(policy(Thompson(), rule=BestOfN()), single))
+
+
+def test_priors_of_nothing_change_no_choice() -> None:
+    plain = grow(policy(Thompson()), only_b_gains)
+    for priors in ((), (("a", 0.0), ("b", 0.0)), (("unknown", 3.0),)):
+        assert grow(policy(Thompson(priors=priors)), only_b_gains).issued == plain.issued
 
 
 @pytest.mark.parametrize("fate", [Rejected, Failed])
