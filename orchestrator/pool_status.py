@@ -136,13 +136,11 @@ def pool_eta(connection: Connection, run: Run, pool: Mapping[str, Any], *, elaps
         "most": (pool["rounds_done"], recent["rounds"] / span_s),
         "calls": (used, rates["calls_per_s"]),
     }
-    spans = [
-        span_of(bound, done, pace, elapsed_s)
-        for name, (done, pace) in bounds.items()
-        if (bound := _bound(run, name)) is not None
-    ]
-    known = [(low, high) for low, high in spans if low is not None and high is not None]
-    return min(known, key=lambda span: span[1], default=_UNKNOWN)
+    given = {name: bound for name in bounds if (bound := _bound(run, name)) is not None and bounds[name][0]}
+    if not given:
+        return _UNKNOWN
+    nearest = min(given, key=lambda name: (given[name] - bounds[name][0]) / bounds[name][0])
+    return span_of(given[nearest], *bounds[nearest], elapsed_s)
 
 
 def span_of(bound: int, done: int, recent_per_s: float, elapsed_s: float) -> Span:

@@ -35,7 +35,7 @@ def weigh(*options: object) -> Result:
 def told(*options: object) -> dict[str, Any]:
     done = weigh("--json", *options)
     assert done.exit_code == 0, done.exception
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 def refusal(*options: object) -> str:
