@@ -13,9 +13,20 @@ from orchestrator.issue import Purse
 from workers.asking import Answer
 from workers.bodies.evaluate import EvaluateTexts, evaluate
 from workers.bodies.expand import ExpandTexts, expand
+from workers.bodies.generate import GenerateTexts, Shown, generate
+from workers.bodies.instantiate import instantiate
 from workers.bodies.respond import respond
 from workers.config import Endpoint, Judges, Role, Style, WorkSettings
-from workers.contracts import Child, EvaluatePayload, ExpandPayload, Kind, RespondPayload, worst_calls
+from workers.contracts import (
+    Child,
+    EvaluatePayload,
+    ExpandPayload,
+    GeneratePayload,
+    InstantiatePayload,
+    Kind,
+    RespondPayload,
+    worst_calls,
+)
 from workers.llm.errors import CallRefused
 from workers.prompting import Prompt, operators
 
@@ -85,6 +96,8 @@ JUDGES = st.builds(
     st.integers(0, 3),
 )
 STYLES = st.sampled_from(list(Style))
+# Training asks no model.
+ASKING = st.sampled_from([kind for kind in Kind if kind is not Kind.TRAIN])
 SAYS = [
     "",
     "no",
@@ -119,6 +132,13 @@ async def carry_out(kind: Kind, count: int, work: WorkSettings, ask: Counting) -
     elif kind is Kind.EVALUATE:
         evaluation = EvaluatePayload(tree_id=1, parent="p", nodes=keys)
         await evaluate(evaluation, EvaluateTexts(nodes=texts, parent="Explain tea."), work, ask)
+    elif kind is Kind.GENERATE:
+        shown = GenerateTexts(shown=(Shown(instruction="Explain tea."),))
+        for slot in range(count):
+            await generate(GeneratePayload(round=0, slot=slot, shown=(0,)), shown, work, ask)
+    elif kind is Kind.INSTANTIATE:
+        for number, key in enumerate(keys):
+            await instantiate(InstantiatePayload(instruction=number), texts[key], work, ask)
     else:
         for key in keys:
             await respond(RespondPayload(tree_id=1, node=key), texts[key], work, ask)
@@ -126,7 +146,7 @@ async def carry_out(kind: Kind, count: int, work: WorkSettings, ask: Counting) -
 
 @settings(deadline=None)
 @given(
-    st.sampled_from(list(Kind)),
+    ASKING,
     st.integers(1, 6),
     JUDGES,
     STYLES,
@@ -144,7 +164,7 @@ def test_no_body_calls_more_than_was_reserved_for_it(
 
 
 @settings(deadline=None)
-@given(st.sampled_from(list(Kind)), st.integers(1, 6), JUDGES, STYLES)
+@given(ASKING, st.integers(1, 6), JUDGES, STYLES)
 def test_the_worst_case_does_happen(kind: Kind, count: int, judges: Judges, style: Style) -> None:
     """When nothing that is said can be read, every call that was reserved is made: no more is reserved than that."""
     work = WorkSettings(endpoints={"default": Endpoint(model="m", style=style)}, judges=judges)
