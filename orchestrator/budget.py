@@ -76,9 +76,16 @@ def least(settings: WorkSettings, children: int, *, responses: bool) -> Spend:
     return sum((worst_case(settings, kind, count) for kind, count in steps), Spend())
 
 
-def least_of_pool(settings: WorkSettings) -> Spend:
-    """What has to be reserved before a pool can grow: one prompt, and the instances of one text."""
-    return sum((worst_case(settings, kind, 1) for kind in (Kind.GENERATE, Kind.INSTANTIATE)), Spend())
+def instancing(settings: WorkSettings, count: int, prompts: Prompts = NONE_YET) -> Spend:
+    """The worst case of so many texts' instances; nothing where texts come with theirs."""
+    if settings.generation.comes_whole:
+        return Spend()
+    return worst_case(settings, Kind.INSTANTIATE, 1, prompts).times(count)
+
+
+def least_of_pool(settings: WorkSettings, shown: int) -> Spend:
+    """What has to be there before a pool can grow: one prompt, and the instances of all that it may list."""
+    return worst_case(settings, Kind.GENERATE, 1) + instancing(settings, settings.generation.listed(shown))
 
 
 def fits(caps: Caps, committed: Spend, more: Spend) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from db import pools, runs, tasks
 from db.records import NewTask, RoundRow, Run, Spend, TaskRow
-from orchestrator.budget import Prompts, committed, out_of_time, worst_case
+from orchestrator.budget import Prompts, committed, instancing, out_of_time
 from orchestrator.config import PoolConfig
 from orchestrator.course import Hints
 from orchestrator.generation.draws import demonstrations
@@ -48,8 +48,8 @@ class Widening:
         self._waiting: set[Slot] = set()
         self._asked: set[int] = set()
         generation = config.work.generation
-        self._texts_a_prompt = generation.last(config.rounds.shown) - config.rounds.shown
-        self._calls_a_text = 0 if generation.variant == "alpaca" else 1 + generation.classification
+        self._texts_a_prompt = generation.listed(config.rounds.shown)
+        self._calls_a_text = generation.calls_a_text
 
     def load(self, connection: Connection, run_id: int) -> None:
         self._pool = Pool(lexical=self._config.filter.lexical)
@@ -178,9 +178,7 @@ class Widening:
         return self._instancing(unasked + self._texts_a_prompt * len(self._waiting))
 
     def _instancing(self, count: int) -> Spend:
-        if not self._calls_a_text:
-            return Spend()
-        return worst_case(self._config.work, Kind.INSTANTIATE, 1, self._prompts).times(count)
+        return instancing(self._config.work, count, self._prompts)
 
     def _instances(self, purse: Purse) -> tuple[list[NewTask], bool]:
         issued: list[NewTask] = []

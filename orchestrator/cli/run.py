@@ -19,6 +19,7 @@ from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
 from orchestrator.config import PoolConfig, RunConfig, TreeConfig, build, read_file
 from orchestrator.export import check_folder, rows_of, write, write_text
+from orchestrator.generation.settings import POOLS
 from orchestrator.operators import mined_warning
 from orchestrator.seeds import load_seeds
 from orchestrator.status import status_of
@@ -61,6 +62,10 @@ def run(
     caps = _caps(max_calls, max_tokens, max_usd, max_hours)
     check_name(name or None)
     check_folder(out)
+    if no_responses and recipe in POOLS:
+        raise ConfigError(
+            f"--no-responses: the rows of {recipe} are inputs and outputs, there would be none; leave it out"
+        )
     chosen = [*(options or []), *(["harvest.responses=false"] if no_responses else [])]
     file = read_file(config_file) if config_file else {}
     config = build(recipe, [places.settings(config_file), file], chosen)
@@ -126,7 +131,8 @@ def _refuse_too_little(config: RunConfig, caps: Caps) -> None:
 def _least(config: RunConfig) -> Spend:
     if isinstance(config, TreeConfig):
         return least(config.work, config.search.litter, responses=config.harvest.responses)
-    return least_of_pool(config.work)
+    assert isinstance(config, PoolConfig)
+    return least_of_pool(config.work, config.rounds.shown)
 
 
 def _conclude(engine: Engine, run: Run, out: Path) -> None:

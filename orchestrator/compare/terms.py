@@ -85,15 +85,9 @@ class PoolTerms:
 
     def refuse_too_little(self, arm: str, config: RunConfig) -> None:
         assert isinstance(config, PoolConfig)
-        need = config.rounds.prompts * (1 + calls_of_instances(config))
+        need = config.rounds.prompts * (1 + config.work.generation.calls_a_text)
         if self.max_calls < need:
             raise ConfigError(
                 f"--max-calls {self.max_calls}: one round of {arm}, {config.rounds.prompts} prompts and the instances "
                 f"of what they bring, takes {need} or more; give at least {need}, or fewer rounds.prompts"
             )
-
-
-def calls_of_instances(config: PoolConfig) -> int:
-    """The calls that one kept text takes until it has its instances."""
-    generation = config.work.generation
-    return 0 if generation.variant == "alpaca" else 1 + generation.classification

@@ -64,7 +64,8 @@ def test_a_cap_ends_a_pool_with_its_data_set_written(own_house: House, tmp_path:
     [
         (("--set", "generation.variant=alpaca", "--set", "rounds.shown=3"), "has no output"),
         (("--set", "filter.lexical=0"), "filter.lexical"),
-        (("--max-calls", "1"), "the first step may need up to"),
+        (("--max-calls", "10"), "the first step may need up to 15"),
+        (("--no-responses",), "leave it out"),
     ],
 )
 def test_bad_input_is_one_line(own_house: House, tmp_path: Path, options: tuple[str, ...], words: str) -> None:

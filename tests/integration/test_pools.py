@@ -9,7 +9,8 @@ from db import pools
 from db.errors import ConfigError, UserError
 from db.records import Caps, InstructionRow, Run, SeedEventRow
 from orchestrator.begin import begin
-from orchestrator.config import build
+from orchestrator.budget import least_of_pool
+from orchestrator.config import PoolConfig, build
 from orchestrator.export import rows_of
 from orchestrator.seeds import Seed, Seeds
 from tests.integration.night import BASE, Hands, adopted, assert_lawful, finish, start, text_of, widened
@@ -175,6 +176,15 @@ def test_a_cap_ends_generation_and_everything_generated_is_accounted_for(engine:
     assert (run.status, run.spent.calls <= 90) == ("stopped", True)
     assert run.reason and run.reason.startswith("the cap ended generation after")
     assert_lawful(engine, run)
+
+
+def test_the_least_cap_that_is_let_through_brings_something(engine: Engine):
+    config = build("self-instruct", [BASE])
+    assert isinstance(config, PoolConfig)
+    least = least_of_pool(config.work, config.rounds.shown)
+    run = finish(start(engine, caps=Caps(calls=least.calls), recipe="self-instruct", seeds=12), Hands(engine, widened))
+    assert run.status == "stopped"
+    assert sum(row.origin == "generated" for row in texts(engine, run)) == 8
 
 
 def test_lost_completions_and_instances_have_their_reasons(engine: Engine):

@@ -49,6 +49,20 @@ class GenerationSettings(Settings):
             return self.undoable
         return UNDOABLE_ALPACA if self.variant == "alpaca" else UNDOABLE
 
+    @property
+    def comes_whole(self) -> bool:
+        """Whether a text brings its instance with it."""
+        return self.variant == "alpaca"
+
+    @property
+    def calls_a_text(self) -> int:
+        """The calls that a kept text takes until it has its instances."""
+        return 0 if self.comes_whole else 1 + self.classification
+
+    def listed(self, shown: int) -> int:
+        """How many new texts one prompt may bring."""
+        return self.last(shown) - shown
+
     def last(self, shown: int) -> int:
         """The number of the last task of a list that begins with so many demonstrations: at least one more."""
         return max((self.ends_before or _ENDS[self.variant]) - 1, shown + 1)
