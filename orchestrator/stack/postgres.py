@@ -100,6 +100,7 @@ class PostgresServer:
         _write_settings(where)
         if new:
             _create(where, programs)
+            _sweep(where)  # an initdb whose command was killed went on for a moment, and is over before ours
         _require_major(where, programs)
         _drop_stale_locks(where)
 
