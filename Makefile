@@ -35,8 +35,9 @@ setup-train: ## .venv with what training needs: PyTorch (TORCH=torch==2.13.0), t
 	@$(SETUP) dev
 	@sh scripts/train.sh $(TORCH)
 
-test-train: setup-train ## the tests that train a student
-	@$(BIN)/pytest tests/unit/test_training_*.py tests/e2e/test_pools.py $(ARGS)
+test-train: setup-train ## the tests that need the training set
+	@$(BIN)/pytest tests/unit/test_training_*.py tests/unit/test_generation_core.py tests/properties/test_generation.py \
+		tests/integration/test_weighing.py tests/e2e/test_pools.py $(ARGS)
 
 chaos: ## a real run under kills, faults and floods by a seeded plan, then the laws (KILLS=40 SEED=1 SCENARIO=chaos)
 	@$(SETUP) dev
