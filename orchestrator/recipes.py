@@ -209,7 +209,7 @@ class GradientFrontSearch(StepwiseSearch):
     below: int = Field(default=1, ge=0, le=64)
     price: float = Field(default=0.3, ge=0, le=100)
     tail: float = Field(default=0.4, ge=0, le=1)
-    kappa: float = Field(default=1.5, gt=0, le=100)
+    kappa: float = Field(default=3.0, gt=0, le=100)
 
     def rule(self) -> GradientFront:
         return GradientFront(below=self.below, price=self.price, tail=self.tail, kappa=self.kappa)

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.search import cases, cost, report
-from benchmarks.search.gates import all_gates
+from benchmarks.search.gates import FLYING, all_gates
 from benchmarks.search.players import TREEQUEST
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -48,7 +48,8 @@ def main() -> int:
     options = parse()
     costs = {name: cost.measure(name) for name in cost.MEASURED}
     results = cases.run(wanted(options.quick), seeds=options.seeds, processes=options.processes)
-    gates = all_gates(results, costs)
+    closer = cases.run(cases.closely(tuple(FLYING)), seeds=cases.CLOSER * options.seeds, processes=options.processes)
+    gates = all_gates(results, closer, costs)
     out = options.out or (None if options.quick else DOCS)
     if out:
         for path in report.write(out, results, costs, gates, options.seeds):

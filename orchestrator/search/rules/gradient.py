@@ -181,7 +181,7 @@ class GradientFront:
     """
 
     below: int = 1
-    kappa: float = 1.5
+    kappa: float = 3.0
     price: float = 0.3
     tail: float = 0.4
     keep: int = 20
