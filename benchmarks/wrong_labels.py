@@ -20,8 +20,8 @@ from random import Random
 from pydantic import BaseModel
 
 from orchestrator.generation.signal import BatchSignal, Term, corrected, plain
+from orchestrator.seeds import load_answered
 from workers.contracts import Batch, Step
-from workers.training.heldout import read_held_out
 from workers.training.settings import LOCAL_STUDENT, StudentSettings
 from workers.training.steps import begin, take_step
 from workers.training.texts import LessonText
@@ -81,7 +81,11 @@ def read(path: Path) -> list[Seen]:
 def lessons_heard(options: Namespace) -> list[Seen]:
     chance = Random(options.seed)
     # What fits into a batch's few tokens whole, so that a cut answer is not what is measured.
-    texts = [one for one in read_held_out(options.data) if len(one.request) + len(one.output) < 3 * options.max_tokens]
+    texts = [
+        LessonText(instruction=one.instruction, input=one.input, output=one.output)
+        for one in load_answered(options.data)
+        if len(one.text) + len(one.output) < 3 * options.max_tokens
+    ]
     chance.shuffle(texts)
     count = min(options.batches, len(texts) // options.size)
     wrong = set(chance.sample(range(count), count // 3))

@@ -10,7 +10,7 @@ _UNANSWERED = ("call_failed", "task_failed", "budget")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundCounts:
+class RoundYield:
     """Of one round: prompts, of them lost and, of these, answered; texts generated, left by heuristics and gate, with a
     good instance; seconds of gate and embedder."""
 
@@ -87,10 +87,10 @@ _OF_LOST = text(
 )
 
 
-def rounds(connection: Connection, run_id: int) -> Sequence[RoundCounts]:
+def rounds(connection: Connection, run_id: int) -> Sequence[RoundYield]:
     """The rounds in their order."""
     found = connection.execute(_ROUNDS, {"run": run_id, "unanswered": list(_UNANSWERED)})
-    return [RoundCounts(**row._mapping) for row in found]
+    return [RoundYield(**row._mapping) for row in found]
 
 
 def calls_by_round(connection: Connection, run_id: int) -> Mapping[tuple[int, str], Calls]:

@@ -4,15 +4,16 @@ History is never overwritten: a text that was judged stays as it was judged, and
 event.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from db.records import BatchRow, InstanceRow, InstructionRow, Json, LessonRow, RoundRow, SeedEventRow
 from db.schema import batches, examples, instructions, lessons, rounds, seed_events
+
+R = TypeVar("R", InstructionRow, RoundRow, BatchRow, LessonRow, SeedEventRow)
 
 _NOW = func.now()
 
@@ -39,25 +40,9 @@ def _values(run_id: int, row: InstructionRow) -> dict[str, Any]:
 
 def of_run(connection: Connection, run_id: int) -> list[InstructionRow]:
     """All instructions in their order."""
-    query = select(instructions).where(instructions.c.run_id == run_id).order_by(instructions.c.ordinal)
-    return [
-        InstructionRow(
-            ordinal=row.ordinal,
-            origin=row.origin,
-            text=row.text,
-            status=row.status,
-            round=row.round,
-            slot=row.slot,
-            seed=row.seed,
-            reason=row.reason,
-            nearest=row.nearest,
-            similarity=row.similarity,
-            shown=tuple(row.shown),
-            calls=tuple(row.calls),
-            is_settled=row.settled_at is not None,
-        )
-        for row in connection.execute(query)
-    ]
+    settled = instructions.c.settled_at.is_not(None).label("is_settled")
+    query = select(instructions, settled).where(instructions.c.run_id == run_id).order_by(instructions.c.ordinal)
+    return _records(InstructionRow, connection.execute(query))
 
 
 def seeds_of(connection: Connection, run_id: int) -> list[Json]:
@@ -132,19 +117,7 @@ def give(connection: Connection, run_id: int, rows: Sequence[InstanceRow], calls
 
 def rounds_of(connection: Connection, run_id: int) -> list[RoundRow]:
     query = select(rounds).where(rounds.c.run_id == run_id).order_by(rounds.c.ordinal)
-    return [
-        RoundRow(
-            ordinal=row.ordinal,
-            status=row.status,
-            prompts=row.prompts,
-            prompts_lost=row.prompts_lost,
-            generated=row.generated,
-            kept=row.kept,
-            filter_s=row.filter_s,
-            embed_s=row.embed_s,
-        )
-        for row in connection.execute(query)
-    ]
+    return _records(RoundRow, connection.execute(query))
 
 
 def open_round(connection: Connection, run_id: int, ordinal: int, prompts: int) -> None:
@@ -154,12 +127,8 @@ def open_round(connection: Connection, run_id: int, ordinal: int, prompts: int) 
 
 def update_round(connection: Connection, run_id: int, row: RoundRow) -> None:
     """Writes how far a round has come."""
-    values = {name: value for name, value in asdict(row).items() if name not in ("ordinal", "prompts_lost")}
-    connection.execute(
-        update(rounds)
-        .where(rounds.c.run_id == run_id, rounds.c.ordinal == row.ordinal)
-        .values(**values, prompts_lost=dict(Counter(row.prompts_lost)))
-    )
+    mine = rounds.c.run_id == run_id, rounds.c.ordinal == row.ordinal
+    connection.execute(update(rounds).where(*mine).values(asdict(row)))
 
 
 def add_batches(connection: Connection, run_id: int, rows: Sequence[BatchRow]) -> None:
@@ -171,22 +140,7 @@ def add_batches(connection: Connection, run_id: int, rows: Sequence[BatchRow]) -
 def batches_of(connection: Connection, run_id: int) -> list[BatchRow]:
     """All batches in the order of their steps."""
     query = select(batches).where(batches.c.run_id == run_id).order_by(batches.c.step)
-    return [
-        BatchRow(
-            round=row.round,
-            ordinal=row.ordinal,
-            members=tuple(row.members),
-            arrangement=row.arrangement,
-            diversity=row.diversity,
-            diversity_random=row.diversity_random,
-            step=row.step,
-            gradient_norm=row.gradient_norm,
-            loss=row.loss,
-            seconds=row.seconds,
-            reason=row.reason,
-        )
-        for row in connection.execute(query)
-    ]
+    return _records(BatchRow, connection.execute(query))
 
 
 def train(connection: Connection, run_id: int, steps: Sequence[BatchRow], learnt: Sequence[LessonRow]) -> None:
@@ -204,19 +158,8 @@ def train(connection: Connection, run_id: int, steps: Sequence[BatchRow], learnt
 
 def lessons_of(connection: Connection, run_id: int) -> list[LessonRow]:
     query = select(lessons).where(lessons.c.run_id == run_id)
-    rows = connection.execute(query.order_by(lessons.c.round, lessons.c.batch, lessons.c.ordinal))
-    return [
-        LessonRow(
-            round=row.round,
-            batch=row.batch,
-            ordinal=row.ordinal,
-            tokens=row.tokens,
-            loss=row.loss,
-            gradient_norm=row.gradient_norm,
-            reason=row.reason,
-        )
-        for row in rows
-    ]
+    query = query.order_by(lessons.c.round, lessons.c.batch, lessons.c.ordinal)
+    return _records(LessonRow, connection.execute(query))
 
 
 def record(connection: Connection, run_id: int, events: Sequence[SeedEventRow]) -> None:
@@ -227,7 +170,14 @@ def record(connection: Connection, run_id: int, events: Sequence[SeedEventRow]) 
 
 def events_of(connection: Connection, run_id: int) -> list[SeedEventRow]:
     query = select(seed_events).where(seed_events.c.run_id == run_id).order_by(seed_events.c.id)
-    return [
-        SeedEventRow(round=row.round, event=row.event, ordinal=row.ordinal, reason=row.reason)
-        for row in connection.execute(query)
-    ]
+    return _records(SeedEventRow, connection.execute(query))
+
+
+def _records(kind: type[R], rows: Iterable[Row[Any]]) -> list[R]:
+    """Rows as records that have columns for fields; arrays become tuples."""
+    names = [field.name for field in fields(kind)]
+    return [kind(**{name: _frozen(row._mapping[name]) for name in names}) for row in rows]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -117,8 +117,9 @@ class PoolConfig(RunConfig):
 
     @model_validator(mode="after")
     def _feedback_has_training(self) -> "PoolConfig":
-        if self.feedback.on and self.feedback.signal != "random" and not self.train:
-            raise ValueError("feedback needs training (train=true), or the signal 'random'")
+        # The control with a random batch, too: only what is trained on is made into batches.
+        if self.feedback.on and not self.train:
+            raise ValueError("feedback needs training (train=true)")
         return self
 
 

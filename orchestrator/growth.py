@@ -20,7 +20,7 @@ from orchestrator.issue import Purse, keys_in, keys_of, task_for
 from orchestrator.pilot import Pilot
 from orchestrator.search import Expand, Policy, Proposal, Rollout, Status, candidates, release, tell
 from orchestrator.search.tree import is_unjudged
-from workers.contracts import Kind, Reason
+from workers.contracts import Kind, Reason, tree_payload_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +62,8 @@ class Growth:
         """Takes the trees up from their rows."""
         in_flight: dict[int, set[str]] = {}
         for task in tasks.outstanding(connection, run_id):
-            in_flight.setdefault(task.tree_id or 0, set()).update(keys_in(task))
+            payload = tree_payload_of.validate_python(task.payload)
+            in_flight.setdefault(payload.tree_id, set()).update(keys_in(payload))
         rows = runs.trees_of(connection, run_id, status=["growing"])
         ids = [row.id for row in rows]
         found, rolled_out = nodes.of_trees(connection, ids), nodes.rollouts_of(connection, ids)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from db.records import Caps, NewTask, Spend, TaskRow
+from db.records import Caps, NewTask, Spend
 from orchestrator.budget import NONE_YET, Prompts, fits, worst_case
 from orchestrator.search import Expand, Proposal
 from workers.config import Bench, WorkSettings
@@ -14,7 +14,6 @@ from workers.contracts import (
     Kind,
     RespondPayload,
     TreePayload,
-    tree_payload_of,
 )
 
 NOTHING = Spend()
@@ -70,9 +69,8 @@ def keys_of(proposal: Proposal) -> tuple[str, ...]:
     return tuple(child.key for child in proposal.children) if isinstance(proposal, Expand) else proposal.nodes
 
 
-def keys_in(task: TaskRow) -> set[str]:
-    """The nodes an outstanding task is about."""
-    payload = tree_payload_of.validate_python(task.payload)
+def keys_in(payload: TreePayload) -> set[str]:
+    """The nodes a task is about."""
     if isinstance(payload, ExpandPayload):
         return {child.key for child in payload.children}
     return set(payload.nodes) if isinstance(payload, EvaluatePayload) else set()

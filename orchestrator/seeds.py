@@ -48,20 +48,40 @@ def load_seeds(path: Path, field: str | None = None) -> Seeds:
     Raises:
         InputError: the file or one of its rows cannot be used; the message names the place and the cure.
     """
+    return _unique(_seed(place, value, field) for place, value in _rows(path))
+
+
+def load_answered(path: Path) -> tuple[Seed, ...]:
+    """The same where each must have its reference answer.
+
+    Raises:
+        InputError: the file or one of its rows cannot be used; the message names the place and the cure.
+    """
+    return _unique(_answered(place, value) for place, value in _rows(path)).seeds
+
+
+def _answered(place: str, value: Any) -> Seed:
+    seed = _seed(place, value, None)
+    if not seed.output:
+        raise InputError(f"{place}: no reference output; add one, or leave the item out")
+    return seed
+
+
+def _rows(path: Path) -> list[Row]:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise InputError(f"{path}: unknown kind of file; use one of {', '.join(sorted(_READERS))}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        rows = list(read(path))
+        rows = [(f"{path}, {place}", value) for place, value in read(path)]
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not rows:
-        raise InputError(f"{path}: no seeds in it; give at least one instruction")
-    return _unique(_seed(f"{path}, {place}", value, field) for place, value in rows)
+        raise InputError(f"{path}: nothing in it; give at least one instruction")
+    return rows
 
 
 def _unique(seeds: Iterable[Seed]) -> Seeds:
@@ -182,15 +202,15 @@ def _checked_part(place: str, part: str, value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{place}: its {part} is not a text")
-    return _checked(place, value)
+    return _checked(place, value, f"its {part}") if value.strip() else ""
 
 
-def _checked(place: str, text: str) -> str:
+def _checked(place: str, text: str, what: str = "an instruction") -> str:
     text = text.strip()
     if not text:
         raise InputError(f"{place}: the instruction is empty")
     if len(text) > LONGEST:
-        raise InputError(f"{place}: {len(text)} characters; an instruction may have {LONGEST}")
+        raise InputError(f"{place}: {len(text)} characters; {what} may have {LONGEST}")
     if "\x00" in text:
         raise InputError(f"{place}: holds a NUL byte; remove it")
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -130,7 +130,8 @@ class Widening:
             status = "instancing"
         settled = row.ordinal not in self._pool.unsettled.values()
         if status == "instancing" and settled and (before is None or before.status in ("training", "done")):
-            status = self._taught(connection, run_id, row.ordinal)
+            status = "training"
+            self._prepare(connection, run_id, row.ordinal)
         may_end = before is None or before.status == "done"
         if status == "training" and may_end and self._teaching.has_trained(row.ordinal):
             status = "done"
@@ -139,13 +140,12 @@ class Widening:
             self._pool.change(row.ordinal, status=status)
             pools.update_round(connection, run_id, self._pool.rounds[row.ordinal])
 
-    def _taught(self, connection: Connection, run_id: int, number: int) -> str:
-        """Makes the round's batches; returns the status that follows."""
+    def _prepare(self, connection: Connection, run_id: int, number: int) -> None:
+        """Makes the round's batches, where a student is trained on them."""
         if self._config.train:
             began = perf_counter()
             self._teaching.prepare(connection, run_id, number, self._pool)
             self._pool.change(number, embed_s=perf_counter() - began)
-        return "training"
 
     def _feed_back(self, connection: Connection, run_id: int, number: int) -> None:
         events = self._teaching.feedback(number, self._pool)

@@ -11,9 +11,10 @@ from rich.table import Table
 from orchestrator.cli.look import AsJson, RunName, find_run
 from orchestrator.config import frozen_config
 from orchestrator.places import existing_engine
+from orchestrator.seeds import load_answered
 from workers.training.evaluate import Comparison, compare
 from workers.training.folders import student_folder
-from workers.training.heldout import read_held_out
+from workers.training.texts import LessonText
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,13 +23,17 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     name: RunName,
-    held_out: Annotated[Path, typer.Option("--held-out", help="Instructions with reference outputs (JSONL)")],
+    held_out: Annotated[
+        Path,
+        typer.Option("--held-out", help="Instructions with reference outputs"),
+    ],
     student: Annotated[Path | None, typer.Option("--student", help="Folder of the student, or of one step")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure the first so many only")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The student's loss on held-out reference answers, before training and after."""
-    texts = read_held_out(held_out)[:limit]
+    answered = load_answered(held_out)[:limit]
+    texts = [LessonText(instruction=one.instruction, input=one.input, output=one.output) for one in answered]
     with existing_engine().connect() as connection:
         run = find_run(connection, name)
     settings = frozen_config(run).work.student

@@ -1,14 +1,14 @@
 """Which instructions of a moving batch become seeds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from rapidfuzz.distance import LCSseq
-
-from orchestrator.diversity.tokens import all_tokens
+from orchestrator.diversity.lexical import LexicalPool
 from orchestrator.generation.draws import some
 
 Pick = Literal["farthest", "norm", "random"]
+# So low that every text with a token in common has a nearest one.
+_ANY = 1e-9
 
 
 def farthest(pool: Sequence[str], candidates: Mapping[int, str], count: int) -> list[int]:
@@ -16,17 +16,20 @@ def farthest(pool: Sequence[str], candidates: Mapping[int, str], count: int) -> 
 
     Of equally far ones the lower ordinal.
     """
-    words = {one: all_tokens(text) for one, text in candidates.items()}
-    nearest = {
-        one: max((_rouge_l(words[one], all_tokens(text)) for text in pool), default=0.0) for one in sorted(candidates)
-    }
-    taken: list[int] = []
-    while nearest and len(taken) < count:
-        one = min(nearest, key=nearest.__getitem__)
-        del nearest[one]
+    known = LexicalPool(_ANY)
+    known.add(pool)
+    left, taken = sorted(candidates), list[int]()
+    while left and len(taken) < count:
+        one = min(left, key=lambda one: _nearness(known, candidates[one]))
+        left.remove(one)
+        known.add([candidates[one]])
         taken.append(one)
-        nearest = {other: max(near, _rouge_l(words[other], words[one])) for other, near in nearest.items()}
     return taken
+
+
+def _nearness(known: LexicalPool, text: str) -> float:
+    nearest = known.near(text)
+    return nearest.similarity if nearest else 0.0
 
 
 def largest(norms: Mapping[int, float | None], count: int) -> list[int]:
@@ -36,15 +39,3 @@ def largest(norms: Mapping[int, float | None], count: int) -> list[int]:
 
 def at_random(candidates: Sequence[int], count: int, seed: int, *place: object) -> list[int]:
     return some(sorted(candidates), count, seed, "entering", *place)
-
-
-def _rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
-    if not one or not other:
-        return 0.0
-    numbers: dict[str, int] = {}
-    ours, theirs = (list(_numbered(text, numbers)) for text in (one, other))
-    return 2 * LCSseq.similarity(ours, theirs) / (len(one) + len(other))
-
-
-def _numbered(text: Sequence[str], numbers: dict[str, int]) -> Iterator[int]:
-    return (numbers.setdefault(token, len(numbers)) for token in text)

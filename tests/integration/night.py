@@ -134,16 +134,18 @@ def _step(payload: TrainPayload, at: int) -> Step:
 
 
 class Hands:
-    """Claims every ready task, perhaps pays for calls, and writes a result."""
+    """Claims every ready task in random order, or `most` of them, perhaps pays for calls, and writes a result."""
 
-    def __init__(self, engine: Engine, answer: Answer = good) -> None:
+    def __init__(self, engine: Engine, answer: Answer = good, most: int | None = None) -> None:
         self._engine = engine
         self._answer = answer
+        self._most = most
         self._paid = 0
 
     def work(self) -> int:
+        query = text("SELECT id FROM tasks WHERE state = 'ready' ORDER BY random() LIMIT :most")
         with self._engine.begin() as connection:
-            ready = list(connection.scalars(text("SELECT id FROM tasks WHERE state = 'ready' ORDER BY random()")))
+            ready = list(connection.scalars(query, {"most": self._most}))
             for task_id in ready:
                 lease = tasks.claim(connection, task_id, worker="hands", lease_s=60, max_attempts=5)
                 assert lease is not None

@@ -70,14 +70,14 @@ def test_demonstrations_are_seeds_and_later_two_of_the_machines_own(engine: Engi
 
 
 def test_the_same_whatever_the_order_of_answers_and_however_often_it_is_killed(engine: Engine):
-    """Hands answer in random order; the second run is taken up by a new driver at every tick."""
+    """The second run is answered one task at a time, in random order, and taken up by a new driver at every tick."""
     first = finish(start(engine, *ROUNDS, *TAUGHT, recipe="sedi-instruct", seeds=12), Hands(engine, widened))
     told = (said(engine, first), events(engine, first))
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE runs, calls CASCADE"))
     driver = start(engine, *ROUNDS, *TAUGHT, recipe="sedi-instruct", seeds=12)
-    hands = Hands(engine, widened)
-    for _ in range(500):
+    hands = Hands(engine, widened, most=1)
+    for _ in range(2000):
         driver.tick()
         if driver.over:
             break
@@ -222,6 +222,7 @@ def test_rows_name_their_demonstrations_models_and_price(engine: Engine):
         (("filter.lexical=1.5",), "filter.lexical = 1.5"),
         (("rounds.made_shown=9",), "made_shown 9 is more than all that is shown"),
         (("feedback.on=true",), "feedback needs training"),
+        (("feedback.on=true", 'feedback.signal="random"'), "feedback needs training"),
         (("rounds.promts=3",), "did you mean 'prompts'"),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from db.pool_costs import Calls, RoundCounts
+from db.pool_costs import Calls, RoundYield
 from db.records import BatchRow
 from orchestrator.compare.bootstrap import FEWEST, RESAMPLES
 from orchestrator.compare.pools.figures import Comparison, compare
@@ -188,8 +188,8 @@ def test_losses_are_means_of_the_first_and_last_quarter_without_marked_steps() -
     assert (training.first_loss, training.last_loss, training.norm) == (9.5, 3.5, 4.5)
 
 
-def counted(ordinal: int, *, prompts: int = 4, lost: int = 0, answered: int = 0) -> RoundCounts:
-    return RoundCounts(
+def counted(ordinal: int, *, prompts: int = 4, lost: int = 0, answered: int = 0) -> RoundYield:
+    return RoundYield(
         ordinal=ordinal,
         prompts=prompts,
         lost=lost,

@@ -2,12 +2,20 @@
 
 import pytest
 
-from db.records import Caps, NewTask, Spend, TaskRow
+from db.records import Caps, NewTask, Spend
 from orchestrator.budget import fits, least, worst_case
 from orchestrator.issue import Purse, keys_in, keys_of, response_task, task_for
 from orchestrator.search import Evaluate, Expand, Node, Origin, Status
 from workers.config import Endpoint, Judges, JudgeSettings, ResponderSettings, Roles, RoleSettings, Style, WorkSettings
-from workers.contracts import EvaluatePayload, ExpandPayload, Kind, RespondPayload, payload_of
+from workers.contracts import (
+    EvaluatePayload,
+    ExpandPayload,
+    Kind,
+    RespondPayload,
+    TreePayload,
+    payload_of,
+    tree_payload_of,
+)
 
 ROLES = Roles(
     evolver=RoleSettings(max_prompt_tokens=1000, max_tokens=100),
@@ -85,28 +93,16 @@ def test_a_tasks_key_is_the_same_every_time_and_no_others():
     assert task_for(7, EXPAND, CHAT) == tasks[0]
 
 
-def row(task: NewTask) -> TaskRow:
-    return TaskRow(
-        id=1,
-        run_id=1,
-        tree_id=task.tree_id,
-        key=task.key,
-        kind=task.kind,
-        payload=task.payload,
-        state="ready",
-        attempts=0,
-        reserved=task.reserved,
-        result=None,
-        error=None,
-    )
+def stored(task: NewTask) -> TreePayload:
+    return tree_payload_of.validate_python(task.payload)
 
 
 def test_the_nodes_of_a_task_are_those_of_its_proposal():
     for proposal in (EXPAND, EVALUATE, ROOT):
-        assert keys_in(row(task_for(7, proposal, CHAT))) == set(keys_of(proposal))
+        assert keys_in(stored(task_for(7, proposal, CHAT))) == set(keys_of(proposal))
     assert keys_of(EXPAND) == ("a", "b")
     # A response is about no node of the search.
-    assert keys_in(row(response_task(7, "a", CHAT))) == set()
+    assert keys_in(stored(response_task(7, "a", CHAT))) == set()
 
 
 # -- worst cases

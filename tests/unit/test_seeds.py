@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import InputError
-from orchestrator.seeds import load_seeds
+from orchestrator.seeds import Seed, load_answered, load_seeds
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -71,8 +71,8 @@ def test_the_field_can_be_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", "", "no seeds in it"),
-        ("a.json", "[]", "no seeds in it"),
+        ("a.jsonl", "", "nothing in it"),
+        ("a.json", "[]", "nothing in it"),
         ("a.docx", "x", r"unknown kind of file; use one of .csv, .json"),
         ("a.jsonl", '{"instruction": "x"}\n{nope}\n', "line 2: not JSON"),
         ("a.json", "{", "not JSON"),
@@ -86,6 +86,11 @@ def test_the_field_can_be_named(tmp_path: Path):
         ("a.jsonl", '{"instruction": "a\\u0000b"}', "NUL"),
         ("a.jsonl", '{"instruction": "a\\ud800b"}', "lone surrogate"),
         ("a.jsonl", '{"instruction": "a", "input": 7}', "its input is not a text"),
+        (
+            "a.jsonl",
+            '{"instruction": "a", "output": "' + "x" * 8001 + '"}',
+            "its output may have 8000",
+        ),
         ("a.txt", b"\xff\xfe\x00", "not UTF-8"),
         ("a.csv", b"instruction\n\xff\xff\n", "not UTF-8"),
     ],
@@ -109,3 +114,37 @@ def test_a_missing_file_is_named(tmp_path: Path):
 def test_a_field_that_no_row_has_is_named(tmp_path: Path):
     with pytest.raises(InputError, match="no field 'task'"):
         load_seeds(write(tmp_path, "a.jsonl", '{"instruction": "x"}'), "task")
+
+
+def test_reference_answers_of_plain_items_and_of_self_instruct_seeds(tmp_path: Path):
+    rows = [
+        {"instruction": "Add.", "input": "2, 3", "output": "5"},
+        {
+            "id": "seed_task_0",
+            "instruction": "Name it.",
+            "instances": [{"input": "", "output": "A cat."}, {"input": "b", "output": "c"}],
+        },
+    ]
+    path = write(tmp_path, "held.jsonl", "\n\n".join(map(json.dumps, rows)))
+    assert load_answered(path) == (
+        Seed(instruction="Add.", input="2, 3", output="5"),
+        Seed(instruction="Name it.", output="A cat."),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"instruction": "Add.", "output": " "}', "line 2: no reference output; add one, or leave the item out"),
+        ('{"instruction": "Add.", "instances": []}', "line 2: no reference output"),
+        ('"Add."', "line 2: no reference output"),
+        ('{"output": "5"}', "line 2: no instruction"),
+        ("[1]", "line 2: expected an object or a text, found list"),
+        ("{", "line 2: not JSON"),
+    ],
+)
+def test_an_item_without_a_reference_answer_is_refused_in_one_line(tmp_path: Path, line: str, said: str):
+    path = write(tmp_path, "held.jsonl", '{"instruction": "a", "output": "b"}\n' + line)
+    with pytest.raises(InputError, match=said) as refused:
+        load_answered(path)
+    assert "\n" not in str(refused.value)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from db import pool_costs, pool_views, pools
-from db.pool_costs import Calls, RoundCounts
+from db.pool_costs import Calls, RoundYield
 from db.records import BatchRow, Run
 from orchestrator.compare.pools.outcome import PoolOutcome, RoundOutcome
 from orchestrator.generation.stages import Counts, Spend, Stage, together
@@ -37,7 +37,7 @@ def outcome_of(connection: Connection, arm: str, run: Run) -> PoolOutcome:
 
 
 def rounds_of(
-    rows: Sequence[RoundCounts],
+    rows: Sequence[RoundYield],
     used: Mapping[tuple[int, str], Calls],
     lost: Calls,
     batches: Sequence[BatchRow],
@@ -53,7 +53,7 @@ def rounds_of(
 
 
 def _round(
-    row: RoundCounts, used: Mapping[tuple[int, str], Calls], mean: Spend, batches: Sequence[BatchRow]
+    row: RoundYield, used: Mapping[tuple[int, str], Calls], mean: Spend, batches: Sequence[BatchRow]
 ) -> RoundOutcome:
     spent = {stage: _spend(used.get((row.ordinal, name), Calls())) for stage, name in _STAGES.items()}
     spent[Stage.GENERATE] = together([spent[Stage.GENERATE], _times(mean, row.lost_answered)])
