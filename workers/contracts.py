@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from workers.config import DIMENSIONS, Bench, Role, Style, WorkSettings
 
 # So often a task is begun before it counts as failed. A worker that is killed, and an answer that was lost and may be
-# charged, spend an attempt; 200 kills in eleven minutes took five from one task of fifteen hundred (`make chaos`).
-MAX_ATTEMPTS = 10
+# charged, spend an attempt, though neither says much of the task: 200 kills in eleven minutes on a busy machine took
+# ten from one task of fifteen hundred (`make chaos`).
+MAX_ATTEMPTS = 20
 
 
 class Kind(StrEnum):

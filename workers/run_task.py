@@ -99,14 +99,17 @@ class Runner:
         payload = payload_of.validate_python(lease.payload)
         settings = self._settings(lease.run_id)
         ask: Ask = partial(_ask, self._gateway, settings, lease)
-        with self._engine.connect() as connection:
+
+        def read(connection: Connection) -> Coroutine[Any, Any, BaseModel]:
             if isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
                 return _of_tree(connection, payload, settings, ask)
             return _of_pool(connection, lease.run_id, payload, settings, ask)
 
+        return patiently(self._engine, read)
+
     def _load_settings(self, run_id: int) -> WorkSettings:
-        with self._engine.connect() as connection:
-            return WorkSettings.model_validate(runs.by_id(connection, run_id).config["work"])
+        config = patiently(self._engine, lambda connection: runs.by_id(connection, run_id).config)
+        return WorkSettings.model_validate(config["work"])
 
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
         """Back to the queue when the world was at fault, failed when this task can never be carried out.
