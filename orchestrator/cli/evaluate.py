@@ -1,6 +1,9 @@
 """`instructree evaluate`: what the training of a run did to its student, on instructions kept out of it."""
 
+import asyncio
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +11,25 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from db.records import Run
+from orchestrator import places
 from orchestrator.cli.look import AsJson, RunName, find_run
+from orchestrator.cli.options import ConfigFile
+from orchestrator.cli.say import say
 from orchestrator.config import frozen_config
-from orchestrator.places import existing_engine
 from orchestrator.seeds import load_answered
+from workers.config import WorkSettings
+from workers.doctor import check_endpoints
+from workers.operators.spending import Spent, open_purse
+from workers.training.answers import Graded, grade
 from workers.training.evaluate import Comparison, compare
 from workers.training.folders import student_folder
 from workers.training.texts import LessonText
+
+# An answer, its counterpart, the reference and a stranger's reference; each may be asked about again.
+_MARKS = 4
+# Below this a judge tells an answer from one to another request hardly more often than chance.
+_TELLS_AT_LEAST = 0.7
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,25 +38,50 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     name: RunName,
-    held_out: Annotated[
-        Path,
-        typer.Option("--held-out", help="Instructions with reference outputs"),
-    ],
+    held_out: Annotated[Path, typer.Option("--held-out", help="Instructions with reference outputs")],
     student: Annotated[Path | None, typer.Option("--student", help="Folder of the student, or of one step")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure the first so many only")] = None,
+    judge: Annotated[bool, typer.Option("--judge", help="Have the held-out judge grade its answers, too")] = False,
+    answer_tokens: Annotated[int, typer.Option("--answer-tokens", min=1, max=4096, help="Most of an answer")] = 128,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """The student's loss on held-out reference answers, before training and after."""
+    """The student's loss on held-out reference answers, before training and after; and what a judge says of its own."""
     answered = load_answered(held_out)[:limit]
     texts = [LessonText(instruction=one.instruction, input=one.input, output=one.output) for one in answered]
-    with existing_engine().connect() as connection:
+    with places.existing_engine().connect() as connection:
         run = find_run(connection, name)
-    settings = frozen_config(run).work.student
-    found = compare(texts, settings, student or student_folder(run))
+    work = frozen_config(run).work
+    environment: dict[str, str] = {}
+    if judge:  # before minutes are spent on what could not be graded
+        environment = places.model_environment(config, say)
+        work = check_endpoints(work, environment, bench=None)
+    found = compare(texts, work.student, student or student_folder(run), answer_tokens=answer_tokens if judge else 0)
+    graded = asyncio.run(_graded(texts, found, work, environment)) if judge else None
     if as_json:
-        print(json.dumps({"name": name, "model": settings.model, **found.row()}))
+        print(json.dumps(_row(run, work, found, graded)))
     else:
         _print(found)
+        _print_graded(graded)
+
+
+async def _graded(
+    texts: Sequence[LessonText], found: Comparison, work: WorkSettings, environment: dict[str, str]
+) -> tuple[Graded | None, Spent]:
+    before, after = found.written or ([], [])
+    most = _MARKS * len(texts) * (1 + work.judges.reasks)
+    async with open_purse(work, environment, most) as purse:
+        return await grade(texts, before, after, work, purse.ask), purse.spent
+
+
+def _row(
+    run: Run, work: WorkSettings, found: Comparison, graded: tuple[Graded | None, Spent] | None
+) -> dict[str, object]:
+    row = {"name": run.name, "model": work.student.model, **found.row()}
+    if graded:
+        marks, spent = graded
+        row["judged"] = {**(marks.row() if marks else {}), "spent": asdict(spent)}
+    return row
 
 
 def _print(found: Comparison) -> None:
@@ -54,3 +94,33 @@ def _print(found: Comparison) -> None:
     print(f"student after: {found.checkpoint}")
     if found.skipped:
         print(f"{found.skipped} items were left out: no room for an answer, or a loss that is not finite")
+
+
+def _print_graded(graded: tuple[Graded | None, Spent] | None) -> None:
+    if graded is None:
+        return
+    marks, spent = graded
+    if marks is None:
+        say("the judge graded no item before and after: see `instructree calibrate --held-out`")
+    else:
+        _print_marks(marks)
+    money = "price unknown" if spent.nusd is None else f"{spent.nusd / 1e9:.4f} USD"
+    print(f"judging took {spent.calls} calls, {spent.tokens_in + spent.tokens_out} tokens, {money}")
+
+
+def _print_marks(marks: Graded) -> None:
+    table = Table("grade before", "after", "difference", "95 % interval", "items", "better", "worse", box=None)
+    figures = (f"{marks.before:.2f}", f"{marks.after:.2f}", f"{marks.difference:+.2f}")
+    interval = f"{marks.low:+.2f} to {marks.high:+.2f}"
+    table.add_row(*figures, interval, str(marks.items), str(marks.better), str(marks.worse))
+    Console(highlight=False).print(table)
+    print("grades 1 to 6 of the student's own answers by the held-out judge, each answer by itself")
+    if marks.references is not None and marks.ranks is not None:
+        print(
+            f"the judge itself: reference answers {marks.references:.2f}, "
+            f"above another item's in {marks.ranks:.0%} of cases"
+        )
+        if marks.ranks < _TELLS_AT_LEAST:
+            say("this judge hardly tells a right answer from a stranger's: its grades say nothing of the student")
+    for reason, count in sorted(marks.unscored.items()):
+        print(f"{count} answers without a grade, {reason}")

@@ -117,6 +117,9 @@ def test_a_student_is_trained_killed_and_goes_on_without_repeating_a_step(own_ho
     held_out.write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
     told = json.loads(house.cli("evaluate", "taught", "--held-out", held_out, "--json").out)
     assert told["items"] == 5 and told["before"] != told["after"]
+    told = json.loads(house.cli("evaluate", "taught", "--held-out", held_out, "--judge", "--limit", 2, "--json").out)
+    assert told["judged"]["items"] == 2 and 1 <= told["judged"]["before"] <= 6
+    assert 0 < told["judged"]["spent"]["calls"] <= 2 * 4 * 2
 
 
 def _steps(house: House) -> int:

@@ -238,6 +238,12 @@ def variables() -> dict[str, dict[str, Any]]:
         "chat/examine.j2": {"dimensions": [dimension], "candidates": candidates, "parent": "Name it."},
         "chat/examine_tags.j2": {"candidates": candidates},
         "chat/grade.j2": {"heading": "How clear is the task?", "instruction": "Name a tree."},
+        "chat/grade_answer.j2": {"request": "Name a tree.", "answer": "Oak."},
+        "completion/score_answer.j2": {
+            "demos": load(PROMPTS / "demos" / "score_answer.json")[:3],
+            "request": "Name a tree.",
+            "answer": "Oak.",
+        },
         "chat/equal.j2": {"parent": "Name a tree.", "child": "Name two trees."},
         "chat/mine.j2": {"instructions": ["Name a tree."], "known": ["Add a goal."], "wanted": 3},
         "chat/improve.j2": {
@@ -282,6 +288,7 @@ def test_every_template_renders_with_its_documented_variables_and_there_are_no_o
     [
         ("completion/evolve.j2", "Task: Name a tree.\nWith feeling: Name a tree. Let the reader feel"),
         ("completion/score.j2", "Task: Name a tree.\nQuality: "),
+        ("completion/score_answer.j2", "Task: Name a tree.\nAnswer: Oak.\nMark: "),
         ("completion/tags.j2", "Task: Name a tree.\nIntents:"),
         ("completion/respond.j2", "Task: Name a tree.\nAnswer:"),
         ("completion/generate.j2", "1. Name a tree.\n2."),

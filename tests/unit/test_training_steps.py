@@ -20,6 +20,7 @@ from workers.bodies import train as body
 from workers.config import WorkSettings
 from workers.contracts import Batch, Reason, Step, TrainPayload
 from workers.training import evaluate
+from workers.training.answers import answers
 from workers.training.errors import MachineUnfit, StudentUnusable
 from workers.training.settings import StudentSettings
 from workers.training.steps import Learner, begin, take_step
@@ -265,3 +266,23 @@ def test_evaluation_sees_what_was_learned(tiny: Path, tmp_path: Path, method: st
     base = [one for one in evaluate.losses(load(student), [TEXTS[6], TEXTS[7]]) if one]
     assert found.before == pytest.approx(sum(one.loss * one.tokens for one in base) / sum(one.tokens for one in base))
     assert [one.tokens for one in base] == [len(TEXTS[6].output) + 1, len(TEXTS[7].output) + 1]
+
+
+def test_a_students_own_answers_are_the_same_each_time_and_no_longer_than_asked_for(tiny: Path) -> None:
+    student = load(settings(tiny))
+    texts = [TEXTS[number] for number in sorted(TEXTS)][:3]
+    written = answers(student, texts, most=7)
+    assert written == answers(student, texts, most=7)
+    assert len(written) == 3 and any(written)
+    encoded = [student.tokenizer(text, add_special_tokens=False)["input_ids"] for text in written]
+    assert all(len(ids) <= 7 * 3 for ids in encoded)  # a byte that is no character becomes three
+
+
+def test_a_comparison_writes_answers_only_where_they_are_asked_for(tiny: Path, tmp_path: Path) -> None:
+    student = settings(tiny, learning_rate=1e-2)
+    body.train(payload(0, *BATCHES), TEXTS, work(student), tmp_path)
+    plain = evaluate.compare([TEXTS[6], TEXTS[7]], student, tmp_path)
+    found = evaluate.compare([TEXTS[6], TEXTS[7]], student, tmp_path, answer_tokens=5)
+    assert plain.written is None and plain.row() == found.row()
+    assert found.written
+    assert [len(some) for some in found.written] == [2, 2]

@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from workers.training.answers import answers
 from workers.training.checkpoints import latest
 from workers.training.errors import StudentUnusable
+from workers.training.figures import interval
 from workers.training.settings import StudentSettings
 from workers.training.steps import Learner, begin, loss_of, restore
 from workers.training.student import Student, fitting
 from workers.training.texts import Encoded, LessonText, encode
-
-_RESAMPLES = 10_000
-_LEVEL = 0.95
-_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +30,8 @@ class Comparison:
     """Mean losses per answer token (nats) over all items, before and after; negative differences are gains.
 
     low, high: a 95 % interval of the difference, by bootstrap over items, each with both of its losses. skipped: items
-    whose prompt leaves no room for an answer within max_tokens, or whose loss is not finite.
+    whose prompt leaves no room for an answer within max_tokens, or whose loss is not finite. written: its own answers
+    to all items, before and after, where they were asked for.
     """
 
     checkpoint: str
@@ -46,9 +44,11 @@ class Comparison:
     low: float
     high: float
     better: int
+    written: tuple[Sequence[str], Sequence[str]] | None = None
 
     def row(self) -> dict[str, object]:
-        return asdict(self)
+        """The figures."""
+        return {name: value for name, value in asdict(self).items() if name != "written"}
 
 
 def losses(student: Student, texts: Sequence[LessonText]) -> list[ItemLoss | None]:
@@ -90,8 +90,12 @@ def _nats(student: Student, encoded: Encoded) -> float:
         return float(loss_of(student, encoded))
 
 
-def compare(texts: Sequence[LessonText], settings: StudentSettings, folder: Path) -> Comparison:
+def compare(
+    texts: Sequence[LessonText], settings: StudentSettings, folder: Path, *, answer_tokens: int = 0
+) -> Comparison:
     """The student as it came, against its last checkpoint in `folder` (a run's, or one step's).
+
+    It also writes answers of its own, of so many tokens at most, where these are above 0.
 
     Raises:
         MachineUnfit: there is no checkpoint, or the student cannot be loaded here.
@@ -100,19 +104,22 @@ def compare(texts: Sequence[LessonText], settings: StudentSettings, folder: Path
     checkpoint = latest(folder)
     learner: Learner = begin(settings)
     before = losses(learner.student, texts)
+    written = answers(learner.student, texts, most=answer_tokens) if answer_tokens else []
     restore(learner, checkpoint, optimiser=False)
     after = losses(learner.student, texts)
+    rewritten = answers(learner.student, texts, most=answer_tokens) if answer_tokens else []
     pairs = [(old, new) for old, new in zip(before, after, strict=True) if old and new]
     if not pairs:
         raise StudentUnusable("no held-out item leaves room for an answer: raise student.max_tokens or shorten them")
-    return summarise(pairs, skipped=len(texts) - len(pairs), checkpoint=checkpoint)
+    found = summarise(pairs, skipped=len(texts) - len(pairs), checkpoint=checkpoint)
+    return replace(found, written=(written, rewritten)) if answer_tokens else found
 
 
 def summarise(pairs: Sequence[tuple[ItemLoss, ItemLoss]], *, skipped: int, checkpoint: Path) -> Comparison:
     tokens = np.array([old.tokens for old, _ in pairs], dtype=np.float64)
     before = np.array([old.loss for old, _ in pairs]) * tokens
     after = np.array([new.loss for _, new in pairs]) * tokens
-    low, high = _interval(after - before, tokens)
+    low, high = interval(after - before, tokens)
     count = tokens.sum()
     return Comparison(
         checkpoint=str(checkpoint),
@@ -126,12 +133,3 @@ def summarise(pairs: Sequence[tuple[ItemLoss, ItemLoss]], *, skipped: int, check
         high=high,
         better=int((after < before).sum()),
     )
-
-
-def _interval(gaps: NDArray[np.float64], tokens: NDArray[np.float64]) -> tuple[float, float]:
-    """Of the sum of gaps over the sum of tokens; items are drawn with replacement, as often as there are some."""
-    chance = np.random.default_rng(_SEED)
-    drawn = chance.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=_RESAMPLES)
-    found = (drawn @ gaps) / (drawn @ tokens)
-    low, high = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
