@@ -134,6 +134,7 @@ nodes = Table(
     CheckConstraint("status IN ('proposed', 'generated', 'scored', 'unscored', 'rejected', 'failed')", name="status"),
     CheckConstraint("(status = 'scored') = (reward IS NOT NULL)", name="scored_has_reward"),
     CheckConstraint("status NOT IN ('unscored', 'rejected', 'failed') OR reason IS NOT NULL", name="reason_given"),
+    Index("nodes_settled_at_idx", "settled_at", postgresql_using="brin"),
     # Statistics are rewritten with every rollout: leave room on the page so that updates stay heap-only.
     postgresql_with={"fillfactor": 85},
 )
@@ -196,6 +197,7 @@ tasks = Table(
     Column("result", JSONB),
     Column("error", Text),
     _time("hinted_at"),
+    _time("ended_at"),
     _time("applied_at"),
     _time("created_at", now=True),
     UniqueConstraint("run_id", "key"),
@@ -210,6 +212,25 @@ tasks = Table(
     ),
     # A queue table lives on dead rows: vacuum early (queue-and-database.md, 2.2).
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "fillfactor": 70},
+)
+
+# What ended in each minute: how long it had waited, how long it ran, how long the scheduler took to notice. `waits` and
+# `runs` count by length (`db.minutes.BOUNDS_S`); what nobody ever began is in `failed` only.
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("minute", DateTime(timezone=True), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("retries", BigInteger, nullable=False),
+    Column("wait_s", Double, nullable=False),
+    Column("run_s", Double, nullable=False),
+    Column("lag_s", Double, nullable=False),
+    Column("waits", ARRAY(BigInteger), nullable=False),
+    Column("runs", ARRAY(BigInteger), nullable=False),
+    PrimaryKeyConstraint("run_id", "minute", "kind"),
 )
 
 calls = Table(
@@ -231,6 +252,7 @@ calls = Table(
     _time("created_at", now=True),
     CheckConstraint("outcome IN ('ok', 'cut', 'empty', 'refused', 'filtered')", name="outcome"),
     Index("calls_run_id_idx", "run_id"),
+    Index("calls_created_at_idx", "created_at", postgresql_using="brin"),
     Index("calls_task_id_idx", "task_id"),
 )
 

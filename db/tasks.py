@@ -20,6 +20,7 @@ from db.records import Json, Lease, NewTask, TaskRow
 from db.schema import runs, tasks
 
 _NOW = func.now()
+_ENDED = {"ended_at": _NOW}
 SILENT = "its worker stopped beating"
 STUCK = "its worker was stuck in it beyond the deadline"
 
@@ -114,7 +115,7 @@ def _locked(*which: ColumnElement[bool], skip: bool = False) -> Select[tuple[int
 
 def finish(connection: Connection, lease: Lease, result: Json) -> None:
     """Stores the result. Raises StaleLease when the lease has gone to somebody else."""
-    _fenced(connection, lease, {"state": "done", "result": result, "lease_until": None, "error": None})
+    _fenced(connection, lease, {"state": "done", "result": result, "lease_until": None, "error": None, **_ENDED})
 
 
 def retry(connection: Connection, lease: Lease, *, error: str, delay_s: float, max_attempts: int) -> str:
@@ -122,7 +123,7 @@ def retry(connection: Connection, lease: Lease, *, error: str, delay_s: float, m
     state = "ready" if lease.attempts < max_attempts else "failed"
     due = _NOW + _seconds(delay_s)
     values = {"state": state, "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
-    _fenced(connection, lease, values)
+    _fenced(connection, lease, {**values, **(_ENDED if state == "failed" else {})})
     return state
 
 
@@ -143,7 +144,7 @@ def give_all_back(connection: Connection, held: Iterable[tuple[int, int]], *, er
 
 def fail(connection: Connection, lease: Lease, *, error: str) -> None:
     """No retry mends this: the task keeps its reason."""
-    _fenced(connection, lease, {"state": "failed", "error": error[:500], "lease_until": None})
+    _fenced(connection, lease, {"state": "failed", "error": error[:500], "lease_until": None, **_ENDED})
 
 
 def _fenced(connection: Connection, lease: Lease, values: Mapping[str, object]) -> None:
@@ -168,6 +169,7 @@ def sweep(connection: Connection, run_id: int, *, max_attempts: int, hint_age_s:
         .where(tasks.c.id.in_(expired))
         .values(
             state=case((spent, "failed"), else_="ready"),
+            ended_at=case((spent, _NOW)),
             error=case((tasks.c.deadline <= _NOW, STUCK), else_=SILENT),
             lease_until=None,
             hinted_at=None,
@@ -205,7 +207,9 @@ def forgive(connection: Connection, run_id: int) -> None:
     So it does with those that failed before anybody took note and that cost nothing, such as training.
     """
     free = tasks.c.applied_at.is_(None) & (tasks.c.reserved_calls == 0) & (tasks.c.state == "failed")
-    connection.execute(update(tasks).where(tasks.c.run_id == run_id, free).values(state="ready", attempts=0))
+    connection.execute(
+        update(tasks).where(tasks.c.run_id == run_id, free).values(state="ready", attempts=0, ended_at=None)
+    )
     connection.execute(
         update(tasks)
         .where(tasks.c.run_id == run_id, tasks.c.state == "ready")
@@ -216,7 +220,7 @@ def forgive(connection: Connection, run_id: int) -> None:
 def withdraw(connection: Connection, run_id: int, reason: str) -> None:
     """Fails what nobody has begun yet; what is in hand is let finish."""
     ready = _locked(tasks.c.run_id == run_id, tasks.c.state == "ready")
-    connection.execute(update(tasks).where(tasks.c.id.in_(ready)).values(state="failed", error=reason))
+    connection.execute(update(tasks).where(tasks.c.id.in_(ready)).values(state="failed", error=reason, **_ENDED))
 
 
 def finished(connection: Connection, run_id: int, limit: int) -> list[TaskRow]:

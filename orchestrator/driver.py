@@ -7,7 +7,7 @@ when a transaction fails they are thrown away and read again.
 
 from sqlalchemy import Connection, Engine
 
-from db import calls, runs, tasks
+from db import calls, minutes, runs, tasks
 from db.chaos import stumble
 from db.records import Run, Spend, TaskRow
 from orchestrator.budget import Prompts
@@ -99,6 +99,7 @@ class Driver:
             replayed=replayed,
         )
         self._learn(connection, finished)
+        minutes.record(connection, [task.id for task in finished])
         tasks.close(connection, finished)
         return len(finished)
 

@@ -1,0 +1,109 @@
+"""What ended in each minute, by kind of task: kept when the tasks themselves are gone.
+
+Written in the transaction that closes the tasks, so a task is counted once, whatever dies.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+# Upper bounds of the lengths that are counted apart, in seconds; what is longer comes last.
+BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Tasks of one kind that ended: done, or failed for good; how often they were begun again on the way.
+
+    wait_s, run_s: seconds from being due to being claimed for the last time, and from there to the end, summed. lag_s:
+    from the end to the scheduler's noticing. waits, runs: how many were how long, by `BOUNDS_S`. Tasks that nobody ever
+    began are in `failed` only.
+    """
+
+    kind: str
+    done: int
+    failed: int
+    retries: int
+    wait_s: float
+    run_s: float
+    lag_s: float
+    waits: tuple[int, ...]
+    runs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute(Ended):
+    minute: datetime
+
+
+def _counted(seconds: str) -> str:
+    """An array: how many rows lie in each class of length."""
+    bounds = ", ".join(map(str, BOUNDS_S))
+    place = f"width_bucket({seconds}, ARRAY[{bounds}]::float8[])"
+    counts = (f"count(*) FILTER (WHERE {place} = {number})" for number in range(len(BOUNDS_S) + 1))
+    return f"ARRAY[{', '.join(counts)}]"
+
+
+def _added(name: str) -> str:
+    return (
+        f"(SELECT array_agg(old + new ORDER BY place) FROM unnest(minutes.{name}, excluded.{name}) "
+        "WITH ORDINALITY AS both_of(old, new, place))"
+    )
+
+
+# Null for what nobody ever began.
+_WAIT = "CASE WHEN claimed_at IS NOT NULL THEN greatest(extract(epoch FROM claimed_at - not_before), 0)::float8 END"
+_RUN = "CASE WHEN claimed_at IS NOT NULL THEN greatest(extract(epoch FROM ended_at - claimed_at), 0)::float8 END"
+_LAG = "greatest(extract(epoch FROM now() - ended_at), 0)::float8"
+_PLAIN = ("done", "failed", "retries", "wait_s", "run_s", "lag_s")
+
+_RECORD = text(
+    f"""
+    WITH closed AS (
+        SELECT run_id, kind, state, attempts, not_before, ended_at, deadline - make_interval(secs => deadline_s)
+            AS claimed_at
+        FROM tasks WHERE id = ANY (:ids) AND ended_at IS NOT NULL
+    )
+    INSERT INTO minutes (run_id, minute, kind, {", ".join(_PLAIN)}, waits, runs)
+    SELECT run_id, date_trunc('minute', ended_at), kind,
+           count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'),
+           sum(greatest(attempts - 1, 0)), coalesce(sum({_WAIT}), 0), coalesce(sum({_RUN}), 0), sum({_LAG}),
+           {_counted(_WAIT)}, {_counted(_RUN)}
+    FROM closed GROUP BY 1, 2, 3
+    ON CONFLICT (run_id, minute, kind) DO UPDATE SET
+        {", ".join(f"{name} = minutes.{name} + excluded.{name}" for name in _PLAIN)},
+        waits = {_added("waits")}, runs = {_added("runs")}
+    """
+)
+
+
+def record(connection: Connection, task_ids: Sequence[int]) -> None:
+    """Counts tasks that are about to be closed."""
+    connection.execute(_RECORD, {"ids": list(task_ids)})
+
+
+_SUMS = ", ".join(f"sum({name})::{'float8' if name.endswith('_s') else 'bigint'} AS {name}" for name in _PLAIN)
+_ARRAYS = ", ".join(
+    f"ARRAY[{', '.join(f'sum({name}[{place}])::bigint' for place in range(1, len(BOUNDS_S) + 2))}] AS {name}"
+    for name in ("waits", "runs")
+)
+
+
+def by_kind(connection: Connection) -> Mapping[str, Ended]:
+    """All that ever ended here, of all runs."""
+    rows = connection.execute(text(f"SELECT kind, {_SUMS}, {_ARRAYS} FROM minutes GROUP BY kind"))
+    return {row.kind: Ended(**_values(row)) for row in rows}
+
+
+def of_run(connection: Connection, run_id: int) -> list[Minute]:
+    """A run's minutes in their order."""
+    names = ", ".join(("minute", "kind", *_PLAIN, "waits", "runs"))
+    query = text(f"SELECT {names} FROM minutes WHERE run_id = :run ORDER BY minute, kind")
+    return [Minute(**_values(row)) for row in connection.execute(query, {"run": run_id})]
+
+
+def _values(row: Row[Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row._mapping.items()}
