@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from db import examples, nodes, pool_views, pools, runs, views
+from db import examples, minutes, nodes, pool_views, pools, runs, views
 from db.records import NodeRow, RolloutRow, Run
 from orchestrator.pool_status import is_pool, stages_of
 from orchestrator.report.model import NodeCost, RoleSpend, RunStory, TreeStory
@@ -43,6 +43,7 @@ def story_of(connection: Connection, run: Run) -> RunStory:
         spend=_spend(connection, run),
         node_costs=costs,
         wall_s=views.elapsed_s(connection, run.id),
+        minutes=tuple(minutes.of_run(connection, run.id)),
     )
 
 
@@ -62,6 +63,7 @@ def pool_story_of(connection: Connection, run: Run) -> PoolStory:
         examples=tuple(pool_views.made_examples(connection, run.id, most=EXAMPLES)),
         spend=_spend(connection, run),
         wall_s=views.elapsed_s(connection, run.id),
+        minutes=tuple(minutes.of_run(connection, run.id)),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from db.minutes import Minute
 from db.records import Caps, ExampleRow, NodeRow, RolloutRow, Run, TreeRow
 
 DIMENSIONS = ("reward", "quality", "diversity", "complexity")
@@ -58,6 +59,7 @@ class RunStory:
     spend: tuple[RoleSpend, ...]
     node_costs: Mapping[NodeId, NodeCost]
     wall_s: float
+    minutes: tuple[Minute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

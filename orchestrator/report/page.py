@@ -9,6 +9,7 @@ from orchestrator.report.drawing import shade_of
 from orchestrator.report.forest import Forest, gather, reward
 from orchestrator.report.frame import environment, policy, source
 from orchestrator.report.model import Report, RunStory
+from orchestrator.report.night import night
 from orchestrator.report.numbers import edges, finite
 from orchestrator.report.panels import TreeView, view
 from orchestrator.report.summary import summarise
@@ -31,6 +32,7 @@ def render(story: RunStory) -> str:
         whiskers=charts.whiskers(report.operators),
         legend=_legend(bounds),
         groups=_groups(report, forest, story, bounds),
+        night=night(story.minutes),
     )
 
 

@@ -6,6 +6,7 @@ Rounds, batches and steps count from 0, instructions by their ordinal in the run
 from dataclasses import dataclass
 from datetime import datetime
 
+from db.minutes import Minute
 from db.pool_views import (
     MadeExample,
     PoolCounts,
@@ -41,6 +42,7 @@ class PoolStory:
     examples: tuple[MadeExample, ...]
     spend: tuple[RoleSpend, ...]
     wall_s: float
+    minutes: tuple[Minute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from db.pool_views import Refusal, RefusedInstance, RefusedText
 from orchestrator.generation.stages import Row
 from orchestrator.report import plots
 from orchestrator.report.frame import environment, policy, source
+from orchestrator.report.night import night
 from orchestrator.report.panels import Marked, compared
 from orchestrator.report.pool_figures import headline, prompts_lost, round_spans, step_spans
 from orchestrator.report.pool_model import PoolStory, RoundSpan, StepSpan
@@ -56,6 +57,7 @@ def render_pool(story: PoolStory) -> str:
         plots=_plots(rounds, steps),
         texts=_texts(story),
         instances=_instances(story),
+        night=night(story.minutes),
         spend=sorted(story.spend, key=lambda role: (-(role.tokens_in + role.tokens_out), role.role)),
     )
 

@@ -1,0 +1,167 @@
+"""How the night went: what ended from minute to minute, and what was different when it was less."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from db.minutes import Minute
+from orchestrator.report import plots
+
+# More marks than these would stand closer than they can be told apart.
+MOST_SPANS = 120
+# Of a run of a few minutes there is nothing to tell.
+FEWEST_MINUTES = 5
+_MOST_DIPS = 12
+# Below this part of what is usual there was a dip; above this multiple a time was long.
+_LOW, _LONG = 0.5, 2.0
+_LONG_LAG_S = 5.0
+_MANY_RETRIES = 0.1
+_ONE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Neighbouring minutes together, as few as one. wait_s, run_s, lag_s: sums over the tasks that ended in it."""
+
+    start: datetime
+    minutes: int
+    done: int = 0
+    failed: int = 0
+    retries: int = 0
+    wait_s: float = 0.0
+    run_s: float = 0.0
+    lag_s: float = 0.0
+
+    @property
+    def end(self) -> datetime:
+        return self.start + self.minutes * _ONE
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed
+
+    @property
+    def pace(self) -> float:
+        """Tasks done a minute."""
+        return self.done / self.minutes
+
+    def mean(self, total: float) -> float | None:
+        """Of one task."""
+        return total / self.ended if self.ended else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dip:
+    """Neighbouring spans in which less than half of what is usual was done. `cause` is what else was different."""
+
+    span: Span
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """`usual`: the median of tasks done a minute, where any were. `dips`: those that cost most, in their order."""
+
+    spans: tuple[Span, ...]
+    usual: float
+    dips: tuple[Dip, ...]
+    plot: plots.Plot | None
+
+
+def night(rows: Iterable[Minute]) -> Night | None:
+    """None for a run of which there is too little to tell."""
+    spans = _spans(sorted(rows, key=lambda row: row.minute))
+    busy = [span for span in spans if span.done]
+    if not busy or sum(span.minutes for span in spans) < FEWEST_MINUTES:
+        return None
+    usual = median(span.pace for span in busy)
+    begin = spans[0].start
+    offsets = [int((span.start - begin) / _ONE) for span in spans]
+    whole = [(at, at + span.minutes - 1) for at, span in zip(offsets, spans, strict=True)]
+    return Night(
+        spans=tuple(spans),
+        usual=usual,
+        dips=tuple(_dips(spans, usual)),
+        plot=plots.lines(whole, [("after", [span.pace for span in spans])]),
+    )
+
+
+def _spans(rows: Sequence[Minute]) -> list[Span]:
+    """All minutes from the first to the last, those in which nothing ended too, together where there are too many."""
+    if not rows:
+        return []
+    first, last = rows[0].minute, rows[-1].minute
+    count = int((last - first) / _ONE) + 1
+    each = -(-count // MOST_SPANS)
+    spans = [Span(start=first + at * _ONE, minutes=min(each, count - at)) for at in range(0, count, each)]
+    for row in rows:
+        place = int((row.minute - first) / _ONE) // each
+        spans[place] = _joined([spans[place], _of(row)], start=spans[place].start, minutes=spans[place].minutes)
+    return spans
+
+
+def _of(row: Minute) -> Span:
+    return Span(
+        start=row.minute,
+        minutes=1,
+        done=row.done,
+        failed=row.failed,
+        retries=row.retries,
+        wait_s=row.wait_s,
+        run_s=row.run_s,
+        lag_s=row.lag_s,
+    )
+
+
+def _joined(spans: Sequence[Span], *, start: datetime, minutes: int) -> Span:
+    return Span(
+        start=start,
+        minutes=minutes,
+        done=sum(span.done for span in spans),
+        failed=sum(span.failed for span in spans),
+        retries=sum(span.retries for span in spans),
+        wait_s=sum(span.wait_s for span in spans),
+        run_s=sum(span.run_s for span in spans),
+        lag_s=sum(span.lag_s for span in spans),
+    )
+
+
+def _dips(spans: Sequence[Span], usual: float) -> list[Dip]:
+    """The first span and the last are left out: there the run begins and ends."""
+    found: list[list[Span]] = []
+    before = False
+    for span in spans[1:-1]:
+        low = span.pace < _LOW * usual
+        if low and before:
+            found[-1].append(span)
+        elif low:
+            found.append([span])
+        before = low
+    dips = [_joined(some, start=some[0].start, minutes=sum(span.minutes for span in some)) for some in found]
+    worst = sorted(dips, key=lambda span: span.done - usual * span.minutes)[:_MOST_DIPS]
+    return [Dip(span=span, cause=_cause(span, spans)) for span in sorted(worst, key=lambda span: span.start)]
+
+
+def _cause(dip: Span, spans: Sequence[Span]) -> str:
+    if not dip.ended:
+        return "nothing ended: the run was paused, or the endpoint or the database away"
+    if dip.retries > _MANY_RETRIES * dip.ended:
+        return f"{dip.retries} tasks had to be begun again: workers died, or answers were lost"
+    times = _longer(dip, spans, lambda span: span.run_s)
+    if times > _LONG:
+        return f"tasks took {times:.1f} times as long as usual: the endpoint was slow or refused"
+    lag = dip.mean(dip.lag_s) or 0.0
+    if lag > _LONG_LAG_S and _longer(dip, spans, lambda span: span.lag_s) > _LONG:
+        return f"results waited {lag:.0f} s for an orchestrator"
+    times = _longer(dip, spans, lambda span: span.wait_s)
+    if times > _LONG:
+        return f"due tasks waited {times:.1f} times as long as usual: there were fewer workers"
+    return "little was due: what was left hung on a few trees or texts"
+
+
+def _longer(dip: Span, spans: Sequence[Span], what: Callable[[Span], float]) -> float:
+    """How many times as long as in the middle one of all spans."""
+    means = [mean for span in spans if (mean := span.mean(what(span))) is not None]
+    usual, here = median(means), dip.mean(what(dip))
+    return here / usual if here and usual else 1.0
