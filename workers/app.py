@@ -11,7 +11,7 @@ import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_shutting_down
 
-from db import broker
+from db import broker, exposition
 from db.broker import KEY_PREFIX
 from db.environment import broker_url
 from db.errors import ConfigError, ServiceError
@@ -20,6 +20,7 @@ from workers import guard, process
 from workers.contracts import Kind
 from workers.hands import Hands, open_hands
 from workers.hearing import Amqp
+from workers.metrics import OwnFigures
 
 log = structlog.get_logger()
 
@@ -141,10 +142,11 @@ def check_settings() -> Finding:
     return guard.check_settings(app.conf, deadline_s=process.DEADLINE_S)
 
 
-def serve(queues: tuple[str, ...], slots: int) -> None:
+def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None = None) -> None:
     """Runs a worker with a pool of threads until SIGTERM, which finishes what is in hand.
 
     Raises:
+        ConfigError: metrics cannot be served there.
         ServiceError: it ended although nobody had told it to. Whoever runs it should start it anew.
     """
     check_settings()
@@ -154,6 +156,8 @@ def serve(queues: tuple[str, ...], slots: int) -> None:
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
     try:
+        if metrics:
+            exposition.expose(metrics, [OwnFigures(_hands[0].held, slots=slots)])
         app.worker_main([*arguments, *quiet, f"--hostname=instructree-{os.getpid()}@%h"])
     finally:
         for hands in _hands:

@@ -12,7 +12,7 @@ import structlog
 import typer
 from sqlalchemy import Engine
 
-from db import guard
+from db import exposition, guard
 from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url
@@ -26,6 +26,9 @@ from orchestrator.cli.say import say
 from orchestrator.hints import Hints
 from workers.contracts import Kind
 
+Metrics = Annotated[
+    str | None, typer.Option("--metrics", help=f"Serve Prometheus figures at PORT or HOST:PORT [{exposition.METRICS}]")
+]
 Health = Annotated[bool, typer.Option("--health", help="Only say, by the exit code, whether one lives on this host")]
 
 
@@ -70,12 +73,14 @@ def worker(
         str | None, typer.Option("--queues", help="Kinds of task to take: all that this machine can do, unless named")
     ] = None,
     slots: Annotated[int, typer.Option("--slots", min=1, max=1024, help="Tasks at once")] = 16,
+    metrics: Metrics = None,
     health: Health = False,
 ) -> None:
     """Take tasks until told to stop (SIGTERM finishes what is in hand)."""
     from workers import app
 
     names = app.queue_names(queues or ",".join(_possible()))
+    place = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
     check_current(engine)
@@ -84,7 +89,7 @@ def worker(
     _guard(engine, orchestrator=False)
     engine.dispose()
     log_to_stderr()
-    app.serve(names, slots)
+    app.serve(names, slots, place)
 
 
 def _guard(engine: Engine, *, orchestrator: bool) -> None:
@@ -99,10 +104,12 @@ def _lives(engine: Engine, *, orchestrators: bool = False) -> bool:
         return bool(alive(connection, hosts=[socket.gethostname()], orchestrators=orchestrators))
 
 
-def orchestrator(health: Health = False) -> None:
+def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     """Drive runs until told to stop."""
+    from orchestrator.metrics import Figures
     from orchestrator.service import Orchestrator
 
+    place = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
     check_current(engine)
@@ -113,9 +120,12 @@ def orchestrator(health: Health = False) -> None:
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    stop_telling = exposition.expose(place, [Figures(engine, broker_url())]) if place else None
     hints = Hints(broker_url())
     Orchestrator(engine, hints).serve(stop)
     hints.close()
+    if stop_telling:
+        stop_telling()
 
 
 def log_to_stderr() -> None:

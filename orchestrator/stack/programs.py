@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db import exposition
 from db.errors import ServiceError
 from orchestrator.stack.process import (
     Launch,
@@ -119,7 +120,11 @@ def _start(name: str, argv: tuple[str, ...], programs: Programs, book: Book, say
     say(f"starting {name} ...")
     log = book.home / "logs" / f"{name}.log"
     log_from = log_size(log)
-    environment = marked_environment({**python_environment(), **programs.variables()}, home=book.home, name=name)
+    # On one machine one process can have the port: the one that tells the figures of all.
+    quiet = {} if name == "orchestrator" else {exposition.METRICS: ""}
+    environment = marked_environment(
+        {**python_environment(), **programs.variables(), **quiet}, home=book.home, name=name
+    )
     process = launch(Launch(argv=argv, env=environment, cwd=book.home, log=log))
     service = Service(
         name=name,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -19,6 +20,8 @@ SERVICES: Mapping[str, Any] = yaml.safe_load(
     (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
 )["services"]
 WORKERS = 2
+# Of figures: in containers all have the same port, here each needs its own.
+PORT = 19464
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,9 @@ def project(house: House, model: Model, tmp_path_factory: pytest.TempPathFactory
     with ExitStack() as stack:
         names = ["orchestrator", *["worker"] * WORKERS]
         running = {
-            f"{name}-{i}": stack.enter_context(services[name].running(*SERVICES[name]["command"], folder=folder))
+            f"{name}-{i}": stack.enter_context(house.running(*SERVICES[name]["command"], folder=folder))
             for i, name in enumerate(names)
+            for house in [services[name].at({"INSTRUCTREE_METRICS": f"127.0.0.1:{PORT + i}"})]
         }
         yield Project(cli=services["cli"], services=services, running=running)
 
@@ -106,6 +110,18 @@ def test_a_run_completes_and_verifies(project: Project, tmp_path: Path) -> None:
     assert {worker["pid"] for worker in status["workers"]} == pids
     assert project.cli.verified("first")
     assert not project.cli.home.exists()
+
+
+def test_each_process_tells_its_figures(project: Project) -> None:
+    pages = []
+    for number in range(1 + WORKERS):
+        with urlopen(f"http://127.0.0.1:{PORT + number}/metrics", timeout=10) as answer:
+            pages.append(answer.read().decode())
+    ended = sum(map(float, re.findall(r'^instructree_tasks_ended_total\{.*result="done"\} (\S+)$', pages[0], re.M)))
+    handled = re.findall(r"^instructree_tasks_handled_total (\S+)$", "\n".join(pages[1:]), re.M)
+    assert len(handled) == WORKERS and 0 < ended <= sum(map(float, handled))
+    assert re.search(r"^instructree_database_up 1.0$", pages[0], re.M)
+    assert f"instructree_worker_slots {16.0 * WORKERS}" in pages[0]
 
 
 def test_the_default_command_of_the_command_line_lists_runs(project: Project) -> None:

@@ -36,7 +36,8 @@ def parse(arguments: list[str]) -> None:
 
 
 def test_it_starts_what_a_run_needs() -> None:
-    assert set(SERVICES) == {"postgres", "valkey", *OURS}
+    always = {name for name, service in SERVICES.items() if "profiles" not in service}
+    assert always == {"postgres", "valkey", *OURS} - {"cli"}
     assert SERVICES["postgres"]["image"] == "postgres:18"
     assert SERVICES["valkey"]["image"] == "valkey/valkey:9"
     assert len({SERVICES[name]["image"] for name in OURS}) == 1
@@ -67,7 +68,10 @@ def test_health_is_checked(name: str) -> None:
 
 @every_service
 def test_nothing_is_published(name: str) -> None:
-    assert not {"ports", "expose", "network_mode", "privileged", "pid"} & set(SERVICES[name])
+    assert not {"expose", "network_mode", "privileged", "pid"} & set(SERVICES[name])
+    # What a person looks at, from this very host.
+    ports = SERVICES[name].get("ports", [])
+    assert all(port.startswith("127.0.0.1:") for port in ports) if name == "grafana" else not ports
 
 
 @every_service
@@ -111,9 +115,12 @@ def test_databases_are_reached_from_inside_only() -> None:
 
 def test_no_password_has_a_default() -> None:
     uses = re.findall(r"\$\{([A-Z_]*PASSWORD[A-Z_]*)(.*?)\}", TEXT)
-    assert {name for name, _ in uses} == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+    assert {name for name, _ in uses} == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "GRAFANA_PASSWORD"}
     for name, rest in uses:
-        assert rest.startswith(":?"), f"{name} must stop compose when it is unset or empty"
+        # Grafana's is needed with its profile only, so the service itself refuses to start without.
+        expected = ":-" if name == "GRAFANA_PASSWORD" else ":?"
+        assert rest.startswith(expected), f"{name} must stop compose when it is unset or empty"
+    assert 'echo "set GRAFANA_PASSWORD in .env" >&2; exit 1' in SERVICES["grafana"]["entrypoint"][-1]
     example = (ROOT / ".env.example").read_text()
     assert all(line.endswith("=") for line in example.splitlines() if line and not line.startswith("#"))
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
+from workers.llm.limits.fleet import connect
 from workers.llm.limits.shared import INDEX, PREFIX
 
 Breaker = Literal["closed", "open", "probing"]
@@ -32,6 +33,15 @@ class EndpointState:
     waited_s: float
     paused_s: float
     away_s: float
+
+
+async def states_at(url: str) -> list[EndpointState]:
+    """The same, asked once of the broker at this address."""
+    redis = connect(url)
+    try:
+        return await endpoint_states(redis)
+    finally:
+        await redis.aclose()
 
 
 async def endpoint_states(redis: Redis, *, now: float | None = None) -> list[EndpointState]:

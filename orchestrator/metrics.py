@@ -1,0 +1,238 @@
+"""What the installation does, for Prometheus: told by any orchestrator, counted from the rows at each scrape.
+
+Nothing here is counted in memory, so nothing drifts: two orchestrators tell the same, and a restart loses nothing. What
+may be long (calls, nodes, texts) is read bit by bit, see `db.gauges`.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from threading import Lock
+from time import perf_counter
+from typing import TypeVar
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, Engine
+
+from db import gauges, minutes, workers
+from db.engine import AWAY
+from workers.config import NUSD_PER_USD
+from workers.contracts import Reason
+from workers.llm.limits.states import EndpointState, states_at
+
+K = TypeVar("K", bound=tuple[str, ...])
+
+_PREFIX = "instructree_"
+_BREAKERS = ("closed", "open", "probing")
+_OF_ENDPOINTS = (
+    ("pace", "Requests a second that all workers together may make; 0 while nobody has asked.", "pace"),
+    ("in_flight", "Requests on their way.", "in_flight"),
+    ("paused_seconds", "For how long nobody may ask, because a Retry-After said so.", "paused_s"),
+)
+_COUNTED_OF_ENDPOINTS = (
+    ("requests", "Requests that the limiter allowed.", "allowed"),
+    ("retries", "Those of them that repeat a request.", "retried"),
+    ("limited", "Answers 429.", "limited"),
+    ("wait_seconds", "Time that requests waited for leave, summed.", "waited_s"),
+)
+_REASONS = frozenset(reason.value for reason in Reason)
+
+
+class Tally:
+    """Sums over rows that are never taken back. What is old enough is remembered, the rest counted each time."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._known: dict[gauges.Key, Sequence[float]] = {}
+        self._until: datetime | None = None
+
+    def read(self, connection: Connection) -> Mapping[gauges.Key, Sequence[float]]:
+        settled = gauges.now(connection) - timedelta(seconds=gauges.SETTLED_S)
+        if self._until is None or settled > self._until:
+            more = gauges.counted(connection, self._what, self._until, settled)
+            self._known, self._until = _sum(self._known, more), settled
+        return _sum(self._known, gauges.counted(connection, self._what, self._until, None))
+
+
+def _sum(
+    one: Mapping[gauges.Key, Sequence[float]], other: Mapping[gauges.Key, Sequence[float]]
+) -> dict[gauges.Key, Sequence[float]]:
+    found = dict(one)
+    for key, values in other.items():
+        found[key] = [a + b for a, b in zip(found.get(key, [0.0] * len(values)), values, strict=True)]
+    return found
+
+
+class Figures(Collector):
+    """All series but those of a single process. `broker` is asked for what the limiter knows."""
+
+    def __init__(self, engine: Engine, broker: str) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._calls, self._nodes, self._texts = (Tally(what) for what in ("calls", "nodes", "texts"))
+        self._lock = Lock()
+
+    def collect(self) -> Iterable[Metric]:
+        """A database or a broker that is away is told as such; the series it would have told are absent."""
+        began = perf_counter()
+        with self._lock:
+            found = [*self._of_database(), *self._of_broker()]
+        yield from found
+        yield _gauge("scrape_seconds", "How long these figures took to count.", perf_counter() - began)
+
+    def _of_database(self) -> list[Metric]:
+        about = "Whether the database answers."
+        try:
+            with self._engine.connect() as connection:
+                return [_gauge("database_up", about, 1), *self._counted(connection)]
+        except AWAY:
+            return [_gauge("database_up", about, 0)]
+
+    def _of_broker(self) -> list[Metric]:
+        about = "Whether the broker answers."
+        try:
+            return [_gauge("broker_up", about, 1), *_limits(asyncio.run(states_at(self._broker)))]
+        except (RedisError, OSError):
+            return [_gauge("broker_up", about, 0)]
+
+    def _counted(self, connection: Connection) -> Iterator[Metric]:
+        yield from _queues(gauges.queues(connection))
+        yield from _ended(minutes.by_kind(connection))
+        yield from _calls(self._calls.read(connection))
+        yield from _grown(self._nodes.read(connection), gauges.nodes_open(connection), self._texts.read(connection))
+        yield from _results(connection)
+        yield from _left(gauges.left(connection), gauges.attempts_by_fate(connection))
+        yield from _hands(connection)
+        yield from _database(connection)
+
+
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(_PREFIX + name, about, value)
+
+
+def _gauges(name: str, about: str, labels: Sequence[str], values: Mapping[K, float]) -> Metric:
+    family = GaugeMetricFamily(_PREFIX + name, about, labels=labels)
+    for key, value in values.items():
+        family.add_metric(list(key), value)
+    return family
+
+
+def _counters(name: str, about: str, labels: Sequence[str], values: Mapping[K, float]) -> Metric:
+    family = CounterMetricFamily(_PREFIX + name, about, labels=labels)
+    for key, value in values.items():
+        family.add_metric(list(key), value)
+    return family
+
+
+def _queues(found: Sequence[gauges.Queue]) -> Iterator[Metric]:
+    states_of = ("ready", "retrying", "leased", "unapplied", "dead")
+    counts = {(queue.kind, state): float(getattr(queue, state)) for queue in found for state in states_of}
+    yield _gauges(
+        "tasks", "Tasks that are not closed, and dead ones, by what they wait for.", ("queue", "state"), counts
+    )
+    oldest = {(queue.kind,): max(queue.oldest_s, 0.0) for queue in found}
+    yield _gauges("task_oldest_ready_seconds", "How long the oldest due task waits.", ("queue",), oldest)
+    lag = max((queue.lag_s for queue in found), default=0.0)
+    yield _gauge("scheduler_lag_seconds", "How long the oldest result waits to be noticed by an orchestrator.", lag)
+
+
+def _ended(found: Mapping[str, minutes.Ended]) -> Iterator[Metric]:
+    ended = {(kind, result): getattr(one, result) for kind, one in found.items() for result in ("done", "failed")}
+    yield _counters("tasks_ended", "Tasks that ended.", ("queue", "result"), ended)
+    retries = {(kind,): one.retries for kind, one in found.items()}
+    yield _counters("task_retries", "Attempts beyond the first, of tasks that ended.", ("queue",), retries)
+    waits = {kind: (one.waits, one.wait_s) for kind, one in found.items()}
+    yield _histogram("task_wait_seconds", "From being due to being begun.", waits)
+    runs = {kind: (one.runs, one.run_s) for kind, one in found.items()}
+    yield _histogram("task_run_seconds", "From being begun to the end.", runs)
+
+
+def _histogram(name: str, about: str, values: Mapping[str, tuple[Sequence[int], float]]) -> Metric:
+    family = HistogramMetricFamily(_PREFIX + name, about, labels=("queue",))
+    for kind, (counts, total) in values.items():
+        upto, buckets = 0, list[tuple[str, float]]()
+        for bound, count in zip((*minutes.BOUNDS_S, float("inf")), counts, strict=True):
+            upto += count
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), float(upto)))
+        family.add_metric([kind], buckets=buckets, sum_value=total)
+    return family
+
+
+def _calls(found: Mapping[gauges.Key, Sequence[float]]) -> Iterator[Metric]:
+    whose = ("role", "endpoint")
+    calls = {key: values[0] for key, values in found.items()}
+    yield _counters("calls", "Answers in the ledger.", (*whose, "outcome"), calls)
+    tokens, dollars, seconds = (dict[tuple[str, ...], float]() for _ in range(3))
+    for (role, endpoint, _), (_, tokens_in, tokens_out, nusd, spent_s) in found.items():
+        who = (role, endpoint)
+        tokens[*who, "in"] = tokens.get((*who, "in"), 0.0) + tokens_in
+        tokens[*who, "out"] = tokens.get((*who, "out"), 0.0) + tokens_out
+        dollars[who] = dollars.get(who, 0.0) + nusd / NUSD_PER_USD
+        seconds[who] = seconds.get(who, 0.0) + spent_s
+    yield _counters("call_tokens", "Tokens of answers in the ledger.", (*whose, "direction"), tokens)
+    yield _counters("call_dollars", "What they cost, where prices are known.", whose, dollars)
+    yield _counters("call_seconds", "How long they took, summed.", whose, seconds)
+
+
+def _grown(
+    nodes: Mapping[gauges.Key, Sequence[float]], waiting: int, texts: Mapping[gauges.Key, Sequence[float]]
+) -> Iterator[Metric]:
+    about = "Nodes that are scored, unscored, rejected or failed, by reason."
+    yield _counters("nodes", about, ("status", "reason"), _by_reason(nodes))
+    yield _gauge("nodes_open", "Nodes that wait for a text or a score.", waiting)
+    about = "Texts generated for pools, kept or rejected, by reason."
+    yield _counters("texts", about, ("status", "reason"), _by_reason(texts))
+
+
+def _by_reason(found: Mapping[K, Sequence[float]]) -> dict[tuple[str, str], float]:
+    """Counts by status and reason; a reason that is none of ours is `other`, so that labels stay few."""
+    counts: dict[tuple[str, str], float] = {}
+    for (status, reason), (count,) in found.items():
+        key = (status, reason if not reason or reason in _REASONS else "other")
+        counts[key] = counts.get(key, 0.0) + count
+    return counts
+
+
+def _results(connection: Connection) -> Iterator[Metric]:
+    found = {key: (float(count),) for key, count in gauges.examples_by_fate(connection).items()}
+    yield _gauges("examples", "Examples, by reason.", ("status", "reason"), _by_reason(found))
+    runs = {(status,): count for status, count in gauges.runs_by_status(connection).items()}
+    yield _gauges("runs", "Runs.", ("status",), runs)
+
+
+def _left(left: gauges.Left, fates: Mapping[str, int]) -> Iterator[Metric]:
+    dollars = None if left.nusd is None else left.nusd / NUSD_PER_USD
+    units = {"calls": left.calls, "tokens": left.tokens, "dollars": dollars, "seconds": left.seconds}
+    known = {(unit,): float(value) for unit, value in units.items() if value is not None}
+    yield _gauges(
+        "budget_left", "What running runs with a cap may still spend, reservations taken off.", ("unit",), known
+    )
+    attempts = {(fate,): count for fate, count in fates.items()}
+    yield _gauges("attempts", "Requests without an answer of their own in the ledger, by fate.", ("fate",), attempts)
+
+
+def _hands(connection: Connection) -> Iterator[Metric]:
+    found = gauges.hands(connection, silent_s=workers.SILENT_S, orchestrator=workers.ORCHESTRATOR)
+    yield _gauges("workers", "Living worker processes.", ("version",), {(one.version,): one.workers for one in found})
+    yield _gauge("worker_slots", "Slots of all living workers.", sum(one.slots for one in found))
+    yield _gauge("worker_slots_busy", "Busy slots of all living workers.", sum(one.busy for one in found))
+
+
+def _database(connection: Connection) -> Iterator[Metric]:
+    dead = {(table,): count for table, count in gauges.dead_rows(connection).items()}
+    yield _gauges("database_dead_rows", "Dead rows, as Postgres estimates them.", ("table",), dead)
+    states_of = {(state,): count for state, count in gauges.connections(connection).items()}
+    yield _gauges("database_connections", "Connections to the database.", ("state",), states_of)
+
+
+def _limits(found: Sequence[EndpointState]) -> Iterator[Metric]:
+    """What the limiter that all workers share knows of each endpoint. It starts anew where the broker was wiped."""
+    breakers = {(one.name, state): float(one.breaker == state) for one in found for state in _BREAKERS}
+    yield _gauges("endpoint_breaker", "1 for the state that its breaker is in.", ("endpoint", "state"), breakers)
+    for name, about, field in _OF_ENDPOINTS:
+        yield _gauges(f"endpoint_{name}", about, ("endpoint",), {(one.name,): getattr(one, field) for one in found})
+    for name, about, field in _COUNTED_OF_ENDPOINTS:
+        yield _counters(f"endpoint_{name}", about, ("endpoint",), {(one.name,): getattr(one, field) for one in found})

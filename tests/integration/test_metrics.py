@@ -1,0 +1,258 @@
+"""What Prometheus is told, held against a recount of the rows; what ended in each minute."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine, text
+
+from db import gauges, minutes
+from db.engine import open_engine
+from db.errors import ConfigError
+from db.exposition import Place, expose
+from db.records import Caps
+from orchestrator.metrics import Figures, Tally
+from tests.integration.night import Hands, finish, good, start, widened
+from workers.metrics import OwnFigures
+from workers.process import Held
+
+NOWHERE = "redis://127.0.0.1:1/0"
+Series = Mapping[tuple[str, tuple[str, ...]], float]
+
+
+def told(engine: Engine, broker: str = NOWHERE) -> Series:
+    registry = CollectorRegistry()
+    registry.register(Figures(engine, broker))
+    return read(generate_latest(registry).decode())
+
+
+def read(page: str) -> Series:
+    """By name and the values of the labels, in the order of the labels' names."""
+    return {
+        (
+            sample.name.removeprefix("instructree_"),
+            tuple(sample.labels[key] for key in sorted(sample.labels)),
+        ): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def counted(engine: Engine, query: str) -> dict[tuple[str, ...], float]:
+    with engine.connect() as connection:
+        return {tuple(row[:-1]): float(row[-1]) for row in connection.execute(text(query))}
+
+
+def of(series: Series, name: str) -> dict[tuple[str, ...], float]:
+    return {labels: value for (found, labels), value in series.items() if found == name}
+
+
+RECOUNTS = {
+    "calls_total": "SELECT endpoint, outcome, role, count(*) FROM calls GROUP BY 1, 2, 3",
+    "call_tokens_total": (
+        "SELECT 'in', endpoint, role, sum(tokens_in) FROM calls GROUP BY 2, 3"
+        " UNION ALL SELECT 'out', endpoint, role, sum(tokens_out) FROM calls GROUP BY 2, 3"
+    ),
+    "call_dollars_total": "SELECT endpoint, role, sum(nusd) / 1e9 FROM calls GROUP BY 1, 2",
+    "call_seconds_total": "SELECT endpoint, role, sum(latency_s) FROM calls GROUP BY 1, 2",
+    "nodes_total": (
+        "SELECT coalesce(reason, ''), status, count(*) FROM nodes WHERE status NOT IN ('proposed', 'generated')"
+        " GROUP BY 1, 2"
+    ),
+    "texts_total": (
+        "SELECT coalesce(reason, ''), status, count(*) FROM instructions WHERE origin = 'generated' GROUP BY 1, 2"
+    ),
+    "examples": "SELECT coalesce(reason, ''), status, count(*) FROM examples GROUP BY 1, 2",
+    "runs": "SELECT status, count(*) FROM runs GROUP BY 1",
+    "attempts": "SELECT fate, count(*) FROM attempts GROUP BY 1",
+}
+
+
+def assert_true(engine: Engine, series: Series) -> None:
+    for name, query in RECOUNTS.items():
+        assert of(series, name) == pytest.approx(counted(engine, query)), name
+
+
+def test_every_counter_is_its_recount_during_a_run_and_after(engine: Engine):
+    driver = start(engine)
+    hands = Hands(engine, good, most=3)
+    done = 0
+    while not driver.over:
+        driver.tick()
+        done += hands.work()
+        if done % 4 == 0:
+            assert_true(engine, told(engine))
+    series = told(engine)
+    assert_true(engine, series)
+    ended = sum(value for (_, result), value in of(series, "tasks_ended_total").items() if result == "done")
+    assert ended == done > 20
+    assert series["nodes_open", ()] == 0
+    assert series["database_up", ()] == 1 and series["broker_up", ()] == 0
+
+
+def test_every_counter_of_a_pool_is_its_recount(engine: Engine):
+    finish(start(engine, "rounds.most=2", "rounds.prompts=2", recipe="self-instruct", seeds=9), Hands(engine, widened))
+    series = told(engine)
+    assert_true(engine, series)
+    assert sum(of(series, "texts_total").values()) == 2 * 2 * 8
+
+
+def test_sums_are_the_same_whether_they_are_read_at_once_or_bit_by_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gauges, "SETTLED_S", 0)
+    driver = start(engine)
+    hands = Hands(engine, good, most=5)
+    tally = Tally("nodes")
+    while not driver.over:
+        driver.tick()
+        hands.work()
+        with engine.connect() as connection:
+            tally.read(connection)
+    with engine.connect() as connection:
+        assert tally.read(connection) == {k: list(v) for k, v in Tally("nodes").read(connection).items()}
+
+
+def test_queues_say_what_is_due_what_waits_what_is_in_hand_and_what_is_dead(engine: Engine):
+    driver = start(engine)
+    driver.tick()
+    with engine.begin() as connection:
+        rows = list(connection.scalars(text("SELECT id FROM tasks ORDER BY id")))
+        assert len(rows) == 3
+        connection.execute(
+            text("UPDATE tasks SET not_before = now() - interval '90 s' WHERE id = :id"), {"id": rows[0]}
+        )
+        connection.execute(
+            text("UPDATE tasks SET not_before = now() + interval '90 s' WHERE id = :id"), {"id": rows[1]}
+        )
+        connection.execute(
+            text("UPDATE tasks SET state = 'failed', applied_at = now() WHERE id = :id"), {"id": rows[2]}
+        )
+    series = told(engine)
+    tasks = {state: value for (_, state), value in of(series, "tasks").items()}
+    assert tasks == {"ready": 1, "retrying": 1, "leased": 0, "unapplied": 0, "dead": 1}
+    (oldest,) = of(series, "task_oldest_ready_seconds").values()
+    assert 90 <= oldest < 120
+
+
+def test_minutes_count_each_task_once_with_its_waiting_and_its_work(engine: Engine):
+    run = finish(start(engine), Hands(engine, good))
+    with engine.connect() as connection:
+        kinds = minutes.by_kind(connection)
+        spans = minutes.of_run(connection, run.id)
+    assert {span.kind for span in spans} == set(kinds) == {"expand", "evaluate", "respond"}
+    for kind, found in kinds.items():
+        assert sum(span.done for span in spans if span.kind == kind) == found.done
+        assert sum(found.waits) == sum(found.runs) == found.done > 0 == found.failed
+        assert found.wait_s >= 0 and found.run_s >= 0 and found.lag_s >= 0
+    assert len(found.waits) == len(minutes.BOUNDS_S) + 1
+
+
+def test_a_task_that_failed_is_counted_as_such_and_what_nobody_began_has_no_length(engine: Engine):
+    driver = start(engine, caps=Caps(calls=1000))
+    driver.tick()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE tasks SET state = 'failed', error = 'no', ended_at = now()"))
+    driver.tick()
+    with engine.connect() as connection:
+        (found,) = minutes.by_kind(connection).values()
+    assert (found.done, found.failed, sum(found.waits), sum(found.runs)) == (0, 3, 0, 0)
+    assert (found.wait_s, found.run_s) == (0.0, 0.0)
+
+
+def test_what_runs_may_still_spend(engine: Engine):
+    driver = start(engine, caps=Caps(calls=1000, nusd=5_000_000_000))
+    driver.tick()
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT reserved_calls, reserved_nusd FROM runs")).one()
+    left = of(told(engine), "budget_left")
+    assert left == pytest.approx({("calls",): 1000 - row.reserved_calls, ("dollars",): 5 - row.reserved_nusd / 1e9})
+
+
+def test_a_reason_that_is_none_of_ours_is_no_label_of_its_own(engine: Engine):
+    finish(start(engine), Hands(engine, good))
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE nodes SET status = 'failed', reward = NULL, reason = 'x' || key WHERE depth = 1")
+        )
+    reasons = {reason for reason, status in of(told(engine), "nodes_total") if status == "failed"}
+    assert reasons == {"other"}
+
+
+def test_a_database_that_is_away_is_told(engine: Engine):
+    away = open_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    series = told(away)
+    assert series["database_up", ()] == 0
+    assert of(series, "tasks") == {}
+
+
+def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one_line(engine: Engine, redis_url: str):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    end = expose(Place.of(str(port)), [Figures(engine, redis_url)])
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            page = answer.read().decode()
+        assert read(page)["broker_up", ()] == 1
+        assert "instructree_process_resident_memory_bytes" in page
+        with pytest.raises(
+            ConfigError, match=rf"metrics cannot be served at 127.0.0.1:{port} \(Address already in use\)"
+        ):
+            expose(Place.of(f"127.0.0.1:{port}"), [])
+    finally:
+        end()
+
+
+@pytest.mark.parametrize("place", ["", "x", "host:", "127.0.0.1:70000", ":0"])
+def test_a_place_that_is_none(place: str):
+    with pytest.raises(ConfigError, match="expected PORT or HOST:PORT"):
+        Place.of(place)
+
+
+MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
+ALERTS = [
+    rule for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+
+
+def panels() -> list[tuple[str, str]]:
+    """(title, expression) of everything that a dashboard asks."""
+    dashboards = [json.loads(path.read_text()) for path in sorted((MONITORING / "grafana/dashboards").glob("*.json"))]
+    every = [panel for dashboard in dashboards for panel in dashboard["panels"]]
+    return [(panel["title"], target["expr"]) for panel in every for target in panel.get("targets", ())]
+
+
+def test_nothing_asks_for_a_series_that_is_not_exported(engine: Engine, redis_url: str):
+    registry = CollectorRegistry()
+    registry.register(Figures(engine, redis_url))
+    registry.register(OwnFigures(Held(), slots=1))
+    ProcessCollector(namespace="instructree", registry=registry)
+    exported = set(re.findall(r"^# TYPE (\S+)", generate_latest(registry).decode(), re.M))
+    asked = [*panels(), *((rule["alert"], rule["expr"]) for rule in ALERTS)]
+    assert len(asked) > 40
+    for where, expression in asked:
+        for name in re.findall(r"\binstructree_\w+", expression):
+            assert {name, name.removesuffix("_bucket")} & exported, (where, name)
+
+
+def test_every_alert_has_its_cause_and_cure_in_the_runbook():
+    runbook = (MONITORING.parents[1] / "docs" / "operations.md").read_text()
+    assert re.findall(r"^### (Instructree\w+)$", runbook, re.M) == [rule["alert"] for rule in ALERTS]
+    assert all(rule["annotations"]["summary"] and rule["for"] for rule in ALERTS)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_itself_accepts_the_rules_and_every_question_of_the_dashboards(tmp_path: Path):
+    rules = [{"alert": f"Panel{n}", "expr": expression} for n, (_, expression) in enumerate(panels())]
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    for path in (MONITORING / "alerts.yml", tmp_path / "panels.yml"):
+        done = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
