@@ -147,7 +147,8 @@ def _cause(dip: Span, spans: Sequence[Span]) -> str:
     if not dip.ended:
         return "nothing ended: the run was paused, or the endpoint or the database away"
     if dip.retries > _MANY_RETRIES * dip.ended:
-        return f"{dip.retries} tasks had to be begun again: workers died, or answers were lost"
+        tasks = "1 task" if dip.retries == 1 else f"{dip.retries} tasks"
+        return f"{tasks} had to be begun again: workers died, or answers were lost"
     times = _longer(dip, spans, lambda span: span.run_s)
     if times > _LONG:
         return f"tasks took {times:.1f} times as long as usual: the endpoint was slow or refused"

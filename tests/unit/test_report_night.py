@@ -52,6 +52,7 @@ def test_how_it_begins_and_ends_is_no_dip():
     [
         (None, "nothing ended"),
         (minute(10, 20, retries=5), "5 tasks had to be begun again"),
+        (minute(10, 2, retries=1), "1 task had to be begun again"),
         (minute(10, 20, each={"run_s": 9.0}), "tasks took 4.5 times as long as usual"),
         (minute(10, 20, each={"lag_s": 20.0}), "results waited 20 s for an orchestrator"),
         (minute(10, 20, each={"wait_s": 4.0}), "due tasks waited 4.0 times as long as usual"),
