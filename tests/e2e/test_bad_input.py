@@ -56,8 +56,8 @@ ENDPOINT = '[endpoints.default]\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "m"
 UNAIDED = {
     "missing file": of_seeds("no such file", seeds=None),
     "a folder": of_seeds("unknown kind of file", seeds=None, file="."),
-    "empty file": of_seeds("no seeds", "at least one", seeds=b""),
-    "blank lines only": of_seeds("no seeds", seeds=b"\n  \n\n"),
+    "empty file": of_seeds("nothing in it", "at least one", seeds=b""),
+    "blank lines only": of_seeds("nothing in it", seeds=b"\n  \n\n"),
     "unknown extension": of_seeds("unknown kind of file", ".jsonl", seeds=GOOD, file="seeds.docx"),
     "no extension": of_seeds("unknown kind of file", ".jsonl", seeds=GOOD, file="seeds"),
     "a line that is not JSON": of_seeds("line 2", "not JSON", seeds=GOOD + b"{oops}\n" + GOOD),
