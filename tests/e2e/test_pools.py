@@ -117,7 +117,11 @@ def test_a_student_is_trained_killed_and_goes_on_without_repeating_a_step(own_ho
     held_out.write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
     told = json.loads(house.cli("evaluate", "taught", "--held-out", held_out, "--json").out)
     assert told["items"] == 5 and told["before"] != told["after"]
-    told = json.loads(house.cli("evaluate", "taught", "--held-out", held_out, "--judge", "--limit", 2, "--json").out)
+    with scripted("k") as model:
+        judging = ("--judge", "--limit", 2, "--answer-tokens", 8, "--json")
+        done = own_house.at(model.env).cli("evaluate", "taught", "--held-out", held_out, *judging)
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
     assert told["judged"]["items"] == 2 and 1 <= told["judged"]["before"] <= 6
     assert 0 < told["judged"]["spent"]["calls"] <= 2 * 4 * 2
 
