@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -85,11 +85,8 @@ def _row(
 
 
 def _print(found: Comparison) -> None:
-    table = Table("loss before", "after", "difference", "95 % interval", "items", "better", "answer tokens", box=None)
-    figures = (f"{found.before:.4f}", f"{found.after:.4f}", f"{found.difference:+.4f}")
-    interval = f"{found.low:+.4f} to {found.high:+.4f}"
-    table.add_row(*figures, interval, str(found.items), str(found.better), str(found.tokens))
-    Console(highlight=False).print(table)
+    counts = {"items": found.items, "better": found.better, "answer tokens": found.tokens}
+    _tabulate("loss", found, counts, digits=4)
     print("nats per token of the reference answers; the interval is a paired bootstrap over the items")
     print(f"student after: {found.checkpoint}")
     if found.skipped:
@@ -109,11 +106,8 @@ def _print_graded(graded: tuple[Graded | None, Spent] | None) -> None:
 
 
 def _print_marks(marks: Graded) -> None:
-    table = Table("grade before", "after", "difference", "95 % interval", "items", "better", "worse", box=None)
-    figures = (f"{marks.before:.2f}", f"{marks.after:.2f}", f"{marks.difference:+.2f}")
-    interval = f"{marks.low:+.2f} to {marks.high:+.2f}"
-    table.add_row(*figures, interval, str(marks.items), str(marks.better), str(marks.worse))
-    Console(highlight=False).print(table)
+    counts = {"items": marks.items, "better": marks.better, "worse": marks.worse}
+    _tabulate("grade", marks, counts, digits=2)
     print("grades 1 to 6 of the student's own answers by the held-out judge, each answer by itself")
     if marks.references is not None and marks.ranks is not None:
         print(
@@ -124,3 +118,12 @@ def _print_marks(marks: Graded) -> None:
             say("this judge hardly tells a right answer from a stranger's: its grades say nothing of the student")
     for reason, count in sorted(marks.unscored.items()):
         print(f"{count} answers without a grade, {reason}")
+
+
+def _tabulate(what: str, found: Comparison | Graded, counts: Mapping[str, int], *, digits: int) -> None:
+    """One line: a mean before and after, its change with the interval, and what was counted."""
+    table = Table(f"{what} before", "after", "difference", "95 % interval", *counts, box=None)
+    means = (f"{value:.{digits}f}" for value in (found.before, found.after))
+    interval = f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
+    table.add_row(*means, f"{found.difference:+.{digits}f}", interval, *map(str, counts.values()))
+    Console(highlight=False).print(table)

@@ -18,6 +18,7 @@ _LOW, _LONG = 0.5, 2.0
 _LONG_LAG_S = 5.0
 _MANY_RETRIES = 0.1
 _ONE = timedelta(minutes=1)
+_SUMMED = ("done", "failed", "retries", "wait_s", "run_s", "lag_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,37 +95,18 @@ def _spans(rows: Sequence[Minute]) -> list[Span]:
     first, last = rows[0].minute, rows[-1].minute
     count = int((last - first) / _ONE) + 1
     each = -(-count // MOST_SPANS)
-    spans = [Span(start=first + at * _ONE, minutes=min(each, count - at)) for at in range(0, count, each)]
+    parts: list[list[Minute]] = [[] for _ in range(0, count, each)]
     for row in rows:
-        place = int((row.minute - first) / _ONE) // each
-        spans[place] = _joined([spans[place], _of(row)], start=spans[place].start, minutes=spans[place].minutes)
-    return spans
+        parts[int((row.minute - first) / _ONE) // each].append(row)
+    return [
+        _joined(part, start=first + at * each * _ONE, minutes=min(each, count - at * each))
+        for at, part in enumerate(parts)
+    ]
 
 
-def _of(row: Minute) -> Span:
-    return Span(
-        start=row.minute,
-        minutes=1,
-        done=row.done,
-        failed=row.failed,
-        retries=row.retries,
-        wait_s=row.wait_s,
-        run_s=row.run_s,
-        lag_s=row.lag_s,
-    )
-
-
-def _joined(spans: Sequence[Span], *, start: datetime, minutes: int) -> Span:
-    return Span(
-        start=start,
-        minutes=minutes,
-        done=sum(span.done for span in spans),
-        failed=sum(span.failed for span in spans),
-        retries=sum(span.retries for span in spans),
-        wait_s=sum(span.wait_s for span in spans),
-        run_s=sum(span.run_s for span in spans),
-        lag_s=sum(span.lag_s for span in spans),
-    )
+def _joined(parts: Sequence[Span] | Sequence[Minute], *, start: datetime, minutes: int) -> Span:
+    sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
+    return Span(start=start, minutes=minutes, **sums)
 
 
 def _dips(spans: Sequence[Span], usual: float) -> list[Dip]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -118,11 +118,11 @@ def summarise(found: Sequence[Grades]) -> Graded | None:
     pairs = [(a, b) for a, b in ((one.before, one.after) for one in found) if _known(a) and _known(b)]
     if not pairs:
         return None
-    gains = np.array([float(after) - float(before) for before, after in pairs])
+    gains = np.array([after - before for before, after in pairs])
     low, high = interval(gains, np.ones_like(gains))
-    references = [float(one.reference) for one in found if _known(one.reference)]
+    references = [one.reference for one in found if _known(one.reference)]
     told = [
-        (float(one.reference) > float(one.other)) + 0.5 * (float(one.reference) == float(one.other))
+        (one.reference > one.other) + 0.5 * (one.reference == one.other)
         for one in found
         if _known(one.reference) and _known(one.other)
     ]
@@ -130,8 +130,8 @@ def summarise(found: Sequence[Grades]) -> Graded | None:
     return Graded(
         items=len(pairs),
         unscored=dict(Counter(map(str, missing))),
-        before=fmean(float(before) for before, _ in pairs),
-        after=fmean(float(after) for _, after in pairs),
+        before=fmean(before for before, _ in pairs),
+        after=fmean(after for _, after in pairs),
         difference=float(gains.mean()),
         low=low,
         high=high,
@@ -142,5 +142,5 @@ def summarise(found: Sequence[Grades]) -> Graded | None:
     )
 
 
-def _known(mark: float | str) -> bool:
+def _known(mark: float | str) -> TypeGuard[float]:
     return isinstance(mark, float)
