@@ -1,25 +1,27 @@
 """Does noise win? A student learns from batches of which a third have their outputs shuffled among the instructions.
 
-Every batch's norm before clipping is recorded, plain and corrected for what a norm also depends on. Feedback takes the
+Every batch's norm before clipping is recorded, and what its instructions bring to their answers. Feedback takes the
 batch with the largest signal of a window; a signal is sound where a wrong batch is that one no more often than there
-are wrong batches (tops <= share). AUC is the chance that a wrong batch has a larger signal than a right one.
+are wrong batches (tops <= share). AUC is the chance that a wrong batch has a larger signal than a right one; one that
+has none is below all.
 
-Prints a table, then lines `gate wrong-labels-SIGNAL TOPS SHARE ok|short`; exit 1 if the corrected norm is short.
+Prints a table, then `gate wrong-labels-corrected TOPS SHARE ok|short`; exit 1 if it is short.
 Needs the extra `train`. The data are pairs of instruction and output: JSONL, Self-Instruct's seeds too.
 
-    python benchmarks/wrong_labels.py --data FILE [--batches 24] [--size 6] [--seed 0] [--log FILE] [--read FILE,...]
+    python benchmarks/wrong_labels.py --data FILE [--batches 24] [--size 6] [--seeds 0] [--log FILE] [--read FILE,...]
 """
 
 import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from pydantic import BaseModel
 
-from orchestrator.generation.signal import BatchSignal, Term, corrected, plain
+from orchestrator.generation.signal import BatchSignal, Term, brought, corrected, plain
 from orchestrator.seeds import load_answered
 from workers.contracts import Batch, Step
 from workers.training.settings import LOCAL_STUDENT, StudentSettings
@@ -33,13 +35,16 @@ Signals = Callable[[Sequence[BatchSignal]], Sequence[float | None]]
 
 
 def less(*terms: Term) -> Signals:
-    return lambda batches: corrected(batches, terms)
+    """What is left of the norm, with nothing said of wrong answers."""
+    return lambda batches: corrected([replace(one, brings=None) for one in batches], terms)
 
 
 SIGNALS: Mapping[str, Signals] = {
     "norm": plain,
     "loss": lambda batches: [one.loss for one in batches],
-    "less-length-step": less("length", "step"),
+    "less length, step": less("length", "step"),
+    "less length, step, loss": less("length", "step", "loss"),
+    "brings": lambda batches: [one.brings for one in batches],
     GATED: corrected,
 }
 
@@ -56,7 +61,7 @@ def parse() -> Namespace:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--size", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0", help="one run with each, separated by commas")
     parser.add_argument("--model", default=LOCAL_STUDENT)
     parser.add_argument("--max-tokens", type=int, default=160)
     parser.add_argument("--log", type=Path, help="write what was seen to this file")
@@ -70,16 +75,19 @@ def parse() -> Namespace:
 def main() -> int:
     options = parse()
     if options.read:
-        return judge([read(Path(name)) for name in options.read.split(",")])
-    return judge([lessons_heard(options)])
+        return judge([run for name in options.read.split(",") for run in read(Path(name))])
+    runs = [lessons_heard(options, int(seed)) for seed in options.seeds.split(",")]
+    if options.log:
+        options.log.write_text(json.dumps([[one.model_dump(mode="json") for one in run] for run in runs]))
+    return judge(runs)
 
 
-def read(path: Path) -> list[Seen]:
-    return [Seen.model_validate(one) for one in json.loads(path.read_text())]
+def read(path: Path) -> list[list[Seen]]:
+    return [[Seen.model_validate(one) for one in run] for run in json.loads(path.read_text())]
 
 
-def lessons_heard(options: Namespace) -> list[Seen]:
-    chance = Random(options.seed)
+def lessons_heard(options: Namespace, seed: int) -> list[Seen]:
+    chance = Random(seed)
     # What fits into a batch's few tokens whole, so that a cut answer is not what is measured.
     texts = [
         LessonText(instruction=one.instruction, input=one.input, output=one.output)
@@ -98,8 +106,6 @@ def lessons_heard(options: Namespace) -> list[Seen]:
         step = take_step(learner, Batch(ordinal=number, members=tuple(lessons)), number, lessons)
         seen.append(Seen(step=step, wrong=number in wrong))
         print(f"{number:3} {'wrong' if number in wrong else 'right'} {described(step)}", flush=True)
-    if options.log:
-        options.log.write_text(json.dumps([one.model_dump(mode="json") for one in seen]))
     return seen
 
 
@@ -115,22 +121,25 @@ def shuffled(texts: Sequence[LessonText], chance: Random) -> list[LessonText]:
 def described(step: Step) -> str:
     if step.loss is None or step.gradient_norm is None:
         return str(step.rejected)
-    return f"loss {step.loss:.3f} norm {step.gradient_norm:.3f} {step.seconds:.1f} s"
+    brings = brought([(lesson.tokens, lesson.brings) for lesson in step.lessons]) or 0.0
+    return f"loss {step.loss:.3f} norm {step.gradient_norm:.3f} brings {brings:+.3f} {step.seconds:.1f} s"
 
 
 def judge(runs: Sequence[Sequence[Seen]]) -> int:
     wrong = [one.wrong for run in runs for one in run]
     share = sum(wrong) / len(wrong)
     print(f"\n{len(wrong)} batches in {len(runs)} runs, {share:.0%} wrong; windows of {WINDOW}")
-    print(f"{'signal':20}{'AUC of wrong':>14}{'tops':>8}")
-    tops = {}
+    print(f"{'signal':24}{'AUC of wrong':>14}{'tops':>8}{'in each run':>14}")
     for name, signal in SIGNALS.items():
-        tops[name] = topped(runs, signal)
-        print(f"{name:20}{mean([auc(run, signal) for run in runs]):14.2f}{tops[name]:8.2f}")
-    print()
-    for name, found in tops.items():
-        print(f"gate wrong-labels-{name} {found:.3f} {share:.3f} {'ok' if found <= share else 'short'}")
-    return int(tops[GATED] > share)
+        each = [topped([run], signal) for run in runs]
+        print(f"{name:24}{mean([auc(run, signal) for run in runs]):14.2f}{mean(each):8.2f}    {listed(each)}")
+    found = topped(runs, SIGNALS[GATED])
+    print(f"\ngate wrong-labels-{GATED} {found:.3f} {share:.3f} {'ok' if found <= share else 'short'}")
+    return int(found > share)
+
+
+def listed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.2f}" for value in values)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -148,16 +157,21 @@ def signals_of(seen: Sequence[Seen]) -> list[BatchSignal]:
             loss=one.step.loss,
             gradient_norm=one.step.gradient_norm,
             norms={lesson.instruction: lesson.gradient_norm for lesson in one.step.lessons},
+            brings=brought([(lesson.tokens, lesson.brings) for lesson in one.step.lessons]),
         )
         for one in seen
     ]
 
 
 def auc(run: Sequence[Seen], signal: Signals) -> float:
-    found = list(zip(signal(signals_of(run)), run, strict=True))
-    right = [value for value, one in found if value is not None and not one.wrong]
-    wrong = [value for value, one in found if value is not None and one.wrong]
+    found = list(zip(ranked(signal(signals_of(run))), run, strict=True))
+    right = [value for value, one in found if not one.wrong]
+    wrong = [value for value, one in found if one.wrong]
     return mean([(high > low) + 0.5 * (high == low) for high in wrong for low in right])
+
+
+def ranked(values: Sequence[float | None]) -> list[float]:
+    return [-float("inf") if value is None else value for value in values]
 
 
 def topped(runs: Sequence[Sequence[Seen]], signal: Signals) -> float:
@@ -167,7 +181,7 @@ def topped(runs: Sequence[Sequence[Seen]], signal: Signals) -> float:
     for _ in range(DRAWS):
         run = chance.choice(runs)
         window = sorted(chance.sample(run, min(WINDOW, len(run))), key=lambda one: one.step.step)
-        values = [-float("inf") if value is None else value for value in signal(signals_of(window))]
+        values = ranked(signal(signals_of(window)))
         tops += window[max(range(len(window)), key=values.__getitem__)].wrong
     return tops / DRAWS
 

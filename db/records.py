@@ -268,6 +268,7 @@ class LessonRow:
     tokens: int
     loss: float | None
     gradient_norm: float | None
+    brings: float | None
     reason: str | None
 
 

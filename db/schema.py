@@ -404,6 +404,8 @@ lessons = Table(
     Column("tokens", Integer, nullable=False),
     Column("loss", Double),
     Column("gradient_norm", Double),
+    # By so many nats a token its answer is predicted better behind it than behind an empty instruction.
+    Column("brings", Double),
     Column("reason", Text),
     PrimaryKeyConstraint("run_id", "round", "batch", "ordinal"),
     ForeignKeyConstraint(

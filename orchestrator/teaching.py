@@ -15,7 +15,7 @@ from orchestrator.generation.batches import arranged
 from orchestrator.generation.contrast import contrast
 from orchestrator.generation.feedback import due, feedback
 from orchestrator.generation.pool import Pool
-from orchestrator.generation.signal import BatchSignal
+from orchestrator.generation.signal import BatchSignal, brought
 from orchestrator.generation.tasks import train_task
 from orchestrator.generation.vectors import vectors_of, within
 from workers.contracts import Step, TrainPayload, TrainResult, pool_result_of
@@ -131,6 +131,7 @@ def signal_of(batch: BatchRow, lessons: Sequence[LessonRow]) -> BatchSignal:
         loss=batch.loss,
         gradient_norm=batch.gradient_norm,
         norms=norms,
+        brings=brought([(lesson.tokens, lesson.brings) for lesson in lessons]),
     )
 
 
@@ -147,6 +148,7 @@ def _lessons(number: int, step: Step) -> list[LessonRow]:
             tokens=lesson.tokens,
             loss=lesson.loss,
             gradient_norm=lesson.gradient_norm,
+            brings=lesson.brings,
             reason=lesson.rejected,
         )
         for lesson in step.lessons

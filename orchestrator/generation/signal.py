@@ -1,10 +1,11 @@
 """What training says of a batch: norms of gradients, made comparable within a window of steps.
 
 A norm is large for reasons that have nothing to do with what there is to learn: answers are short (a mean over few
-tokens is noisy), the step is early (the student has not settled), or the answers are wrong. A wrong answer has a high
-loss *and*, because of it, a high norm: that is why the loss is among the regressors. What is left over, the residual,
-is how much more a batch moves the student than others that are as long, as late and as ill predicted; noise has its
-fair share of it and no more.
+tokens is noisy), the step is early (the student has not settled), or the answers are wrong. What is left over when
+length, step and loss have been taken off, the residual, is how much more a batch moves the student than others that are
+as long, as late and as ill predicted. Fitted on the few batches of a window it lets noise through (docs/training.md),
+so wrong answers are told by something that needs no fit: an instruction makes its own answer more likely, and one that
+belongs to another instruction less likely.
 """
 
 import math
@@ -32,6 +33,7 @@ class BatchSignal:
     tokens: of all members together, those that count into the loss.
     loss: nats per token. gradient_norm: global L2, before clipping. Absent, or not finite: the batch is marked.
     norms: each member's own gradient norm, where it was measured.
+    brings: by how much the members' instructions made their answers more likely, nats per token, before the step.
     """
 
     round: int
@@ -42,6 +44,16 @@ class BatchSignal:
     loss: float | None
     gradient_norm: float | None
     norms: Mapping[int, float | None] = field(default_factory=dict)
+    brings: float | None = None
+
+
+def brought(lessons: Sequence[tuple[int, float | None]]) -> float | None:
+    """What a batch's instructions bring, the mean over all its tokens, from (tokens, nats a token) of each; None where
+    nothing was measured.
+    """
+    known = [(tokens, nats) for tokens, nats in lessons if nats is not None and math.isfinite(nats)]
+    total = sum(tokens for tokens, _ in known)
+    return sum(tokens * nats for tokens, nats in known) / total if total else None
 
 
 def plain(signals: Sequence[BatchSignal]) -> list[float | None]:
@@ -55,14 +67,19 @@ def corrected(signals: Sequence[BatchSignal], terms: Sequence[Term] = TERMS) -> 
     Regressors: log of the mean tokens of a member, log of 1 + step, the loss in nats. With fewer usable batches than
     these plus 2 nothing is corrected: what is left is the log norm less its mean, which orders batches as the plain
     norm does. None for a batch that cannot be compared: a norm, or a value that `terms` asks for, is absent, not
-    finite or (of norm and tokens) not positive.
+    finite or (of norm and tokens) not positive; and for one whose instructions bring nothing to their answers.
     """
-    rows = [_row(one, terms) for one in signals]
+    rows = [None if _is_noise(one) else _row(one, terms) for one in signals]
     usable = [row for row in rows if row is not None]
     if not usable:
         return [None] * len(rows)
     residuals = iter(_residuals(np.array(usable)))
     return [None if row is None else float(next(residuals)) for row in rows]
+
+
+def _is_noise(one: BatchSignal) -> bool:
+    """Where it was not measured, nothing is said against a batch."""
+    return one.brings is not None and one.brings <= 0
 
 
 def _row(one: BatchSignal, terms: Sequence[Term]) -> list[float] | None:

@@ -129,7 +129,7 @@ def widened(payload: Payload, pay: Callable[[str], str]) -> PoolResult:
 def _step(payload: TrainPayload, at: int) -> Step:
     batch = payload.batches[at]
     norm = 1.0 + (payload.round * 7 + at) % 5
-    lessons = tuple(Lesson(instruction=m, tokens=10, loss=2.0, gradient_norm=norm) for m in batch.members)
+    lessons = tuple(Lesson(instruction=m, tokens=10, loss=2.0, gradient_norm=norm, brings=0.5) for m in batch.members)
     return Step(batch=batch.ordinal, step=payload.step + at, lessons=lessons, loss=2.0, gradient_norm=norm, seconds=0.5)
 
 

@@ -113,7 +113,7 @@ def _trained(connection: Connection, run_id: int) -> None:
         replace(first, gradient_norm=2.5, loss=3.25, seconds=1.5),
         replace(second, seconds=0.5, reason="not_finite"),
     ]
-    learnt = [LessonRow(round=0, batch=0, ordinal=3, tokens=4, loss=3.0, gradient_norm=2.0, reason=None)]
+    learnt = [LessonRow(round=0, batch=0, ordinal=3, tokens=4, loss=3.0, gradient_norm=2.0, brings=0.5, reason=None)]
     pools.train(connection, run_id, steps, learnt)
 
 

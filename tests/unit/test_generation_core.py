@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from orchestrator.generation.draws import demonstrations, some
 from orchestrator.generation.feedback import FeedbackRules, due, feedback
 from orchestrator.generation.floor import keeps_too_little
 from orchestrator.generation.seedpool import Event, SeedPool, replayed
-from orchestrator.generation.signal import BatchSignal, corrected, plain
+from orchestrator.generation.signal import BatchSignal, brought, corrected, plain
 from orchestrator.generation.stages import Counts, Spend, Stage, table
 from orchestrator.generation.vectors import vectors_of, within
 
@@ -227,6 +228,20 @@ def test_noise_wins_by_the_plain_norm_and_not_by_the_corrected_one():
     assert noise_of_the_first_twenty(plain(signals)) > 15
     assert noise_of_the_first_twenty(corrected(signals)) < 10
     assert noise_of_the_first_twenty(corrected(signals, ("length", "step"))) > 15, "it is the loss that tells noise"
+
+
+def test_what_its_instructions_bring_nothing_to_is_no_signal():
+    norms = [signal(one, norm=float(9 - one), tokens=100 + one) for one in range(6)]
+    measured = [replace(one, brings=nats) for one, nats in zip(norms, (-0.4, 0.0, 0.1, None, 1.0, -2.0), strict=True)]
+    found = corrected(measured)
+    assert [value is None for value in found] == [True, True, False, False, False, True]
+    assert [one for one in found if one is not None] == corrected(norms[2:5])
+    assert plain(measured) == plain(norms), "the paper's signal is left as it is"
+
+
+def test_what_a_batch_brings_is_a_mean_over_its_tokens():
+    assert brought([(30, 1.0), (10, -1.0), (500, None), (500, math.nan)]) == 0.5
+    assert brought([(30, None)]) is None and brought([]) is None
 
 
 # -- the seed pool

@@ -158,10 +158,10 @@ def test_the_checkpoint_before_must_be_here(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_finite_is_marked_and_moves_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workers.training import steps
+    from workers.training import nats, steps
 
     learner = begin(settings(tiny))
-    real = steps.loss_of
+    real = nats.loss_of
     poisoned = encode(TEXTS[1], learner.student.tokenizer, max_tokens=384, on_prompt=False)
     monkeypatch.setattr(
         steps, "loss_of", lambda student, text: real(student, text) * (math.nan if text == poisoned else 1)
@@ -176,11 +176,19 @@ def test_what_is_not_finite_is_marked_and_moves_nothing(tiny: Path, monkeypatch:
     assert take_step(learner, BATCHES[1], 1, TEXTS).rejected is None
 
 
+def test_a_step_says_what_each_instruction_brought_before_it(tiny: Path) -> None:
+    learner = begin(settings(tiny))
+    before = evaluate.gaps(learner.student, [TEXTS[one] for one in BATCHES[0].members])
+    step = take_step(learner, BATCHES[0], 0, TEXTS)
+    assert [one.brings for one in step.lessons] == pytest.approx(before)
+    assert any(before) and evaluate.gaps(learner.student, [TEXTS[one] for one in BATCHES[0].members]) != before
+
+
 def test_a_gradient_that_overflows_is_marked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workers.training import steps
+    from workers.training import nats, steps
 
     learner = begin(settings(tiny))
-    real = steps.loss_of
+    real = nats.loss_of
 
     def steep(*given: Any) -> torch.Tensor:
         loss = real(*given)

@@ -11,10 +11,11 @@ from workers.training.answers import answers
 from workers.training.checkpoints import latest
 from workers.training.errors import StudentUnusable
 from workers.training.figures import interval
+from workers.training.nats import answer_of, gap_of, nats_of
 from workers.training.settings import StudentSettings
-from workers.training.steps import Learner, begin, loss_of, restore
-from workers.training.student import Student, fitting
-from workers.training.texts import Encoded, LessonText, encode
+from workers.training.steps import Learner, begin, restore
+from workers.training.student import Student
+from workers.training.texts import LessonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,37 +58,14 @@ def losses(student: Student, texts: Sequence[LessonText]) -> list[ItemLoss | Non
 
 
 def _loss(student: Student, text: LessonText) -> ItemLoss | None:
-    encoded = _encoded(student, text)
-    loss = _nats(student, encoded) if encoded.tokens else math.nan
+    encoded = answer_of(student, text)
+    loss = nats_of(student, encoded) if encoded.tokens else math.nan
     return ItemLoss(tokens=encoded.tokens, loss=loss) if math.isfinite(loss) else None
 
 
 def gaps(student: Student, texts: Sequence[LessonText]) -> list[float | None]:
-    """What each instruction brings to its answer, in nats per token: the answer's loss behind an empty instruction less
-    its loss behind its own, over the same tokens. None for one that has no token to be measured. Two passes each.
-    """
-    nothing = _encoded(student, LessonText(instruction="", output="")).ids
-    return [_gap(student, text, nothing) for text in texts]
-
-
-def _gap(student: Student, text: LessonText, nothing: tuple[int, ...]) -> float | None:
-    asked = _encoded(student, text)
-    if not asked.tokens or not nothing:
-        return None
-    unasked = Encoded(ids=(*nothing, *asked.ids[asked.learn_from :]), learn_from=len(nothing))
-    gap = _nats(student, unasked) - _nats(student, asked)
-    return gap if math.isfinite(gap) else None
-
-
-def _encoded(student: Student, text: LessonText) -> Encoded:
-    return encode(text, student.tokenizer, max_tokens=student.settings.max_tokens, on_prompt=False)
-
-
-def _nats(student: Student, encoded: Encoded) -> float:
-    import torch
-
-    with torch.inference_mode(), fitting(student.settings):
-        return float(loss_of(student, encoded))
+    """What each instruction brings to its answer, see `gap_of`."""
+    return [gap_of(student, text) for text in texts]
 
 
 def compare(

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from workers.contracts import Batch, Lesson, Reason, Step
 from workers.training.errors import MachineUnfit
+from workers.training.nats import gap_of, loss_of
 from workers.training.settings import StudentSettings
 from workers.training.student import Student, fitting, load
-from workers.training.texts import Encoded, LessonText, encode
+from workers.training.texts import LessonText, encode
 
 if TYPE_CHECKING:
     import torch
@@ -100,18 +101,8 @@ def _lesson(student: Student, member: int, text: LessonText) -> Lesson:
     norm = norm_of([one.grad for one in student.trained if one.grad is not None])
     if not math.isfinite(norm):
         return Lesson(instruction=member, tokens=encoded.tokens, loss=value, rejected=Reason.NOT_FINITE)
-    return Lesson(instruction=member, tokens=encoded.tokens, loss=value, gradient_norm=norm)
-
-
-def loss_of(student: Student, encoded: Encoded) -> "torch.Tensor":
-    """Mean cross-entropy of the tokens that count, in nats, in float32."""
-    import torch
-    from torch.nn import functional
-
-    ids = torch.tensor([encoded.ids], device=student.device)
-    logits = student.model(input_ids=ids, use_cache=False).logits[0, encoded.learn_from - 1 : -1].float()
-    loss: torch.Tensor = functional.cross_entropy(logits, ids[0, encoded.learn_from :])
-    return loss
+    brings = gap_of(student, text)
+    return Lesson(instruction=member, tokens=encoded.tokens, loss=value, gradient_norm=norm, brings=brings)
 
 
 def norm_of(gradients: "list[torch.Tensor]") -> float:
