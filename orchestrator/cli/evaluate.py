@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,12 +19,13 @@ from orchestrator.cli.say import say
 from orchestrator.config import frozen_config
 from orchestrator.seeds import load_answered
 from workers.config import WorkSettings
-from workers.doctor import check_endpoints
-from workers.operators.spending import Spent, open_purse
 from workers.training.answers import Graded, grade
 from workers.training.evaluate import Comparison, compare
 from workers.training.folders import student_folder
 from workers.training.texts import LessonText
+
+if TYPE_CHECKING:
+    from workers.operators.spending import Spent
 
 # An answer, its counterpart, the reference and a stranger's reference; each may be asked about again.
 _MARKS = 4
@@ -54,6 +55,9 @@ def evaluate(
     work = frozen_config(run).work
     environment: dict[str, str] = {}
     if judge:  # before minutes are spent on what could not be graded
+        # Not at the top: the client of the models is a third of every command's start.
+        from workers.doctor import check_endpoints
+
         environment = places.model_environment(config, say)
         work = check_endpoints(work, environment, bench=None)
     found = compare(texts, work.student, student or student_folder(run), answer_tokens=answer_tokens if judge else 0)
@@ -67,7 +71,9 @@ def evaluate(
 
 async def _graded(
     texts: Sequence[LessonText], found: Comparison, work: WorkSettings, environment: dict[str, str]
-) -> tuple[Graded | None, Spent]:
+) -> "tuple[Graded | None, Spent]":
+    from workers.operators.spending import open_purse
+
     before, after = found.written or ([], [])
     most = _MARKS * len(texts) * (1 + work.judges.reasks)
     async with open_purse(work, environment, most) as purse:
@@ -75,7 +81,7 @@ async def _graded(
 
 
 def _row(
-    run: Run, work: WorkSettings, found: Comparison, graded: tuple[Graded | None, Spent] | None
+    run: Run, work: WorkSettings, found: Comparison, graded: "tuple[Graded | None, Spent] | None"
 ) -> dict[str, object]:
     row = {"name": run.name, "model": work.student.model, **found.row()}
     if graded:
@@ -93,7 +99,7 @@ def _print(found: Comparison) -> None:
         print(f"{found.skipped} items were left out: no room for an answer, or a loss that is not finite")
 
 
-def _print_graded(graded: tuple[Graded | None, Spent] | None) -> None:
+def _print_graded(graded: "tuple[Graded | None, Spent] | None") -> None:
     if graded is None:
         return
     marks, spent = graded
