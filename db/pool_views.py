@@ -55,6 +55,7 @@ class Lessons:
     marked: Mapping[str, int]
     loss: float | None
     gradient_norm: float | None
+    brings: float | None
     diversity: float | None
     diversity_random: float | None
     seconds: float
@@ -212,7 +213,9 @@ def lessons(connection: Connection, run_id: int) -> Lessons:
     )
     last = connection.execute(
         text(
-            "SELECT loss, gradient_norm FROM batches WHERE run_id = :run AND seconds IS NOT NULL AND reason IS NULL "
+            "SELECT loss, gradient_norm, (SELECT sum(tokens * brings) / nullif(sum(tokens), 0) FROM lessons AS l "
+            "WHERE l.run_id = b.run_id AND l.round = b.round AND l.batch = b.ordinal AND brings IS NOT NULL) AS brings "
+            "FROM batches AS b WHERE run_id = :run AND seconds IS NOT NULL AND reason IS NULL "
             "ORDER BY step DESC LIMIT 1"
         ),
         {"run": run_id},
@@ -229,6 +232,7 @@ def lessons(connection: Connection, run_id: int) -> Lessons:
         marked={row.reason: row.n for row in marked},
         loss=last.loss if last else None,
         gradient_norm=last.gradient_norm if last else None,
+        brings=last.brings if last else None,
     )
 
 

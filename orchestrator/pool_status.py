@@ -95,6 +95,7 @@ def pool_of(connection: Connection, run: Run) -> dict[str, Any]:
         "steps_marked": dict(lessons.marked),
         "loss": _rounded(lessons.loss),
         "gradient_norm": _rounded(lessons.gradient_norm),
+        "brings": _rounded(lessons.brings),
         "diversity_within": _rounded(lessons.diversity),
         "diversity_random": _rounded(lessons.diversity_random),
         "stages": [stage_json(row) for row in _stages(connection, run, found, rounds, lessons)],

@@ -29,10 +29,10 @@ _DECIMALS = 4
 class Signal(StrEnum):
     """What is measured of an example, in nats per token of its answer; the larger, the more it is worth having.
 
-    gap: the answer's loss behind an empty instruction less that behind its own. loss: the latter alone.
+    brings: the answer's loss behind an empty instruction less that behind its own. loss: the latter alone.
     """
 
-    GAP = "gap"
+    BRINGS = "brings"
     LOSS = "loss"
 
 

@@ -69,8 +69,8 @@ def improve(
 def weigh(
     name: RunName,
     signal: Annotated[
-        Signal, typer.Option("--signal", help="gap: what the instruction brings to its answer; loss: how hard it is")
-    ] = Signal.GAP,
+        Signal, typer.Option("--signal", help="brings: what the instruction brings to its answer; loss: how hard it is")
+    ] = Signal.BRINGS,
     points: Annotated[float, typer.Option("--points", help="Points of reward for one standard deviation")] = 1.0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure so many examples, at random")] = None,
     out: Annotated[

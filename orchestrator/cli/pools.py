@@ -90,7 +90,7 @@ def _lessons(status: Status) -> list[tuple[str, str, str]]:
     pool = status["pool"]
     rows = []
     if pool["steps"]:
-        figures = f"loss {number(pool['loss'])}, norm {number(pool['gradient_norm'])}"
+        figures = f"loss {number(pool['loss'])}, norm {number(pool['gradient_norm'])}, brings {number(pool['brings'])}"
         rows.append(("training", f"steps {pool['steps']}", figures))
     if pool["diversity_within"] is not None:
         within, chance = number(pool["diversity_within"]), number(pool["diversity_random"])

@@ -21,7 +21,8 @@ from orchestrator.config import TreeConfig, frozen_config
 from orchestrator.places import existing_engine
 from orchestrator.recipes import MOST_PRIOR
 from orchestrator.weighing import FEWEST, Signal, Weight, priors_of, to_layer, weigh
-from workers.training.evaluate import gaps, losses
+from workers.training.evaluate import losses
+from workers.training.nats import brings_of
 from workers.training.settings import StudentSettings
 from workers.training.student import load
 from workers.training.texts import LessonText
@@ -119,8 +120,8 @@ def _measured(made: Sequence[Made], settings: StudentSettings, signal: Signal) -
     texts = [one.text for one in made]
     say(f"measuring {len(texts)} examples with {settings.model}")
     values = (
-        gaps(student, texts)
-        if signal is Signal.GAP
+        [brings_of(student, text) for text in texts]
+        if signal is Signal.BRINGS
         else [None if one is None else one.loss for one in losses(student, texts)]
     )
     return [(one.operator, value) for one, value in zip(made, values, strict=True) if value is not None]

@@ -139,7 +139,7 @@ def test_counts_are_those_done_by_hand(engine: Engine, run: Run):
     assert (rounds.begun, rounds.done, rounds.prompts_lost) == (1, 1, {"cut_off": 1})
     assert (rounds.filter_s, rounds.embed_s) == (0.5, 0.25)
     assert (lessons.batches, lessons.steps, lessons.marked) == (2, 2, {"not_finite": 1})
-    assert (lessons.loss, lessons.gradient_norm, lessons.seconds) == (3.25, 2.5, 2.0)
+    assert (lessons.loss, lessons.gradient_norm, lessons.brings, lessons.seconds) == (3.25, 2.5, 0.5, 2.0)
     assert (lessons.diversity, lessons.diversity_random) == pytest.approx((0.6, 0.6))
 
 
@@ -174,7 +174,7 @@ def test_a_status_of_a_pool_has_the_keys_of_every_status_and_its_own(engine: Eng
     assert (pool["rounds"], pool["generated"], pool["kept"], pool["kept_share"]) == (1, 6, 4, 0.6667)
     assert (pool["with_instance"], pool["target"]) == (3, 40)
     assert (pool["seeds_now"], pool["seeds_entered"], pool["seeds_left"]) == (3, 1, 1)
-    assert (pool["steps"], pool["loss"], pool["gradient_norm"]) == (2, 3.25, 2.5)
+    assert (pool["steps"], pool["loss"], pool["gradient_norm"], pool["brings"]) == (2, 3.25, 2.5, 0.5)
     assert [stage["stage"] for stage in pool["stages"]] == [
         *("generate", "filter", "embed", "instance", "train", "total")
     ]

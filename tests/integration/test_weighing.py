@@ -51,7 +51,7 @@ def test_a_run_is_weighed_and_another_takes_the_priors(engine: Engine, tiny: Pat
         last = [row["operators"][-1] for row in rows_of(connection, run)]
     out = tmp_path / "priors.toml"
     found = told("--out", out, "--points", 2)
-    assert (found["signal"], found["examples"], found["skipped"]) == ("gap", len(last), 0)
+    assert (found["signal"], found["examples"], found["skipped"]) == ("brings", len(last), 0)
     assert {one["operator"]: one["examples"] for one in found["operators"]} == {name: last.count(name) for name in last}
     assert set(found["priors"]) == {name for name in last if last.count(name) >= 3}
     assert all(one["low"] <= one["mean"] <= one["high"] for one in found["operators"])

@@ -37,6 +37,7 @@ POOL: dict[str, Any] = {
     "steps_marked": {},
     "loss": 3.0817,
     "gradient_norm": 2.2011,
+    "brings": 0.8412,
     "diversity_within": 0.7214,
     "diversity_random": 0.6801,
     "stages": [stage_json(row) for row in table(COUNTS, SPENT)],
@@ -61,7 +62,7 @@ BEGUN = RUNNING | {
     "usd": None,
     "pool": POOL
     | dict.fromkeys(("rounds", "rounds_done", "generated", "kept", "with_instance", "steps"), 0)
-    | dict.fromkeys(("kept_share", "loss", "gradient_norm", "diversity_within", "diversity_random", "target"))
+    | dict.fromkeys(("kept_share", "loss", "gradient_norm", "brings", "diversity_within", "diversity_random", "target"))
     | {
         "seeds_entered": 0,
         "seeds_left": 0,
@@ -116,7 +117,7 @@ def test_the_panel_shows_the_figures_of_pool_and_student_and_none_of_trees():
         "good 240",
         "now 175 of 175",
         "entered 8, left 8",
-        "loss 3.08, norm 2.20",
+        "loss 3.08, norm 2.20, brings 0.84",
         "batches 0.72",
         "random ones 0.68",
         "2.84 calls a kept instruction",

@@ -22,6 +22,7 @@ from workers.contracts import Batch, Reason, Step, TrainPayload
 from workers.training import evaluate
 from workers.training.answers import answers
 from workers.training.errors import MachineUnfit, StudentUnusable
+from workers.training.nats import brings_of
 from workers.training.settings import StudentSettings
 from workers.training.steps import Learner, begin, take_step
 from workers.training.student import check_student, load
@@ -178,10 +179,10 @@ def test_what_is_not_finite_is_marked_and_moves_nothing(tiny: Path, monkeypatch:
 
 def test_a_step_says_what_each_instruction_brought_before_it(tiny: Path) -> None:
     learner = begin(settings(tiny))
-    before = evaluate.gaps(learner.student, [TEXTS[one] for one in BATCHES[0].members])
+    before = [brings_of(learner.student, TEXTS[one]) for one in BATCHES[0].members]
     step = take_step(learner, BATCHES[0], 0, TEXTS)
     assert [one.brings for one in step.lessons] == pytest.approx(before)
-    assert any(before) and evaluate.gaps(learner.student, [TEXTS[one] for one in BATCHES[0].members]) != before
+    assert any(before) and [brings_of(learner.student, TEXTS[one]) for one in BATCHES[0].members] != before
 
 
 def test_a_gradient_that_overflows_is_marked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

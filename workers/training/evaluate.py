@@ -1,4 +1,4 @@
-"""How well a student writes answers: reference answers before and after training, and what an instruction brings."""
+"""How well a student writes answers: its loss on reference answers, before and after training."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from workers.training.answers import answers
 from workers.training.checkpoints import latest
 from workers.training.errors import StudentUnusable
 from workers.training.figures import interval
-from workers.training.nats import answer_of, gap_of, nats_of
+from workers.training.nats import answer_of, nats_of
 from workers.training.settings import StudentSettings
 from workers.training.steps import Learner, begin, restore
 from workers.training.student import Student
@@ -61,11 +61,6 @@ def _loss(student: Student, text: LessonText) -> ItemLoss | None:
     encoded = answer_of(student, text)
     loss = nats_of(student, encoded) if encoded.tokens else math.nan
     return ItemLoss(tokens=encoded.tokens, loss=loss) if math.isfinite(loss) else None
-
-
-def gaps(student: Student, texts: Sequence[LessonText]) -> list[float | None]:
-    """What each instruction brings to its answer, see `gap_of`."""
-    return [gap_of(student, text) for text in texts]
 
 
 def compare(

@@ -34,7 +34,7 @@ def nats_of(student: Student, encoded: Encoded) -> float:
         return float(loss_of(student, encoded))
 
 
-def gap_of(student: Student, text: LessonText) -> float | None:
+def brings_of(student: Student, text: LessonText) -> float | None:
     """What an instruction brings to its answer: the answer's loss behind an empty instruction less its loss behind its
     own, over the same tokens. None where there is no token to be measured, or no finite loss. Two passes.
     """
@@ -42,5 +42,5 @@ def gap_of(student: Student, text: LessonText) -> float | None:
     if not asked.tokens or not nothing:
         return None
     unasked = Encoded(ids=(*nothing, *asked.ids[asked.learn_from :]), learn_from=len(nothing))
-    gap = nats_of(student, unasked) - nats_of(student, asked)
-    return gap if math.isfinite(gap) else None
+    brings = nats_of(student, unasked) - nats_of(student, asked)
+    return brings if math.isfinite(brings) else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from workers.contracts import Batch, Lesson, Reason, Step
 from workers.training.errors import MachineUnfit
-from workers.training.nats import gap_of, loss_of
+from workers.training.nats import brings_of, loss_of
 from workers.training.settings import StudentSettings
 from workers.training.student import Student, fitting, load
 from workers.training.texts import LessonText, encode
@@ -101,7 +101,7 @@ def _lesson(student: Student, member: int, text: LessonText) -> Lesson:
     norm = norm_of([one.grad for one in student.trained if one.grad is not None])
     if not math.isfinite(norm):
         return Lesson(instruction=member, tokens=encoded.tokens, loss=value, rejected=Reason.NOT_FINITE)
-    brings = gap_of(student, text)
+    brings = brings_of(student, text)
     return Lesson(instruction=member, tokens=encoded.tokens, loss=value, gradient_norm=norm, brings=brings)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from tests.tiny_student import make_tiny_student
-from workers.training.evaluate import gaps
+from workers.training.nats import brings_of
 from workers.training.settings import StudentSettings
 from workers.training.student import Student, load
 from workers.training.texts import LessonText, encode
@@ -29,21 +29,21 @@ def nats(student: Student, prompt: tuple[int, ...], answer: tuple[int, ...]) -> 
 
 
 @pytest.mark.parametrize("answer", ["Leaves turn light into sugar.", "x" * 400])
-def test_a_gap_is_over_the_same_tokens_with_and_without(student: Student, answer: str) -> None:
+def test_it_is_measured_over_the_same_tokens_with_and_without(student: Student, answer: str) -> None:
     """The second answer is cut to its room behind the instruction, and then as much behind none."""
     text = LessonText(instruction="Explain photosynthesis.", output=answer)
     asked = encode(text, student.tokenizer, max_tokens=220, on_prompt=False)
     bare = encode(LessonText(instruction="", output=""), student.tokenizer, max_tokens=220, on_prompt=False).ids
     prompt, kept = asked.ids[: asked.learn_from], asked.ids[asked.learn_from :]
-    (found,) = gaps(student, [text])
+    found = brings_of(student, text)
     assert found == pytest.approx(nats(student, bare, kept) - nats(student, prompt, kept), abs=1e-5)
     assert found != 0
 
 
 def test_an_empty_instruction_brings_nothing(student: Student) -> None:
-    assert gaps(student, [LessonText(instruction="", output="Tea.")]) == [0.0]
+    assert brings_of(student, LessonText(instruction="", output="Tea.")) == 0.0
 
 
-def test_no_room_for_an_answer_is_no_gap(student: Student) -> None:
+def test_no_room_for_an_answer_is_no_figure(student: Student) -> None:
     long, none = LessonText(instruction="x" * 500, output="y"), LessonText(instruction="Say it.", output="")
-    assert gaps(student, [long, none]) == [None, None]
+    assert (brings_of(student, long), brings_of(student, none)) == (None, None)
