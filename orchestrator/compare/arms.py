@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.errors import ConfigError
-from orchestrator.begin import check_name
+from orchestrator.begin import check_name, differences
 from orchestrator.compare.outcome import Setting
 from orchestrator.compare.terms import Conditions, Terms
 from orchestrator.config import RECIPES, RunConfig, build, of_recipe, parse_set
@@ -134,8 +134,9 @@ def default_name(stem: str) -> str:
     return f"compare-{base}"[:80]
 
 
-def setting_of(work: WorkSettings, terms: Terms) -> Setting:
-    """What all arms have in common, in words."""
+def setting_of(arms: Sequence[Arm], terms: Terms) -> Setting:
+    """What all arms have in common, in words, and the options in which one is not its recipe."""
+    work = arms[0].config.work
     return Setting(
         evolver=work.endpoint(Role.EVOLVER).model,
         judge=work.endpoint(Role.JUDGE).model,
@@ -146,7 +147,17 @@ def setting_of(work: WorkSettings, terms: Terms) -> Setting:
         max_calls=terms.max_calls,
         share=terms.share,
         top=terms.top,
+        differs={arm.name: _differs(arm, terms) for arm in arms},
     )
+
+
+def _differs(arm: Arm, terms: Terms) -> tuple[str, ...]:
+    """Models and judges, under `work`, are said elsewhere."""
+    recipe = recipe_of(arm.name)
+    models = arm.config.work.model_dump(mode="json", include={"endpoints", "roles"})
+    pure = build(recipe, [models], [f"{place}={value}" for place, value in terms.options(recipe).items()])
+    there, here = (one.model_dump(mode="json", exclude={"work"}) for one in (pure, arm.config))
+    return tuple(differences(there, here))
 
 
 def _judged_by(work: WorkSettings) -> str:

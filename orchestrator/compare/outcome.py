@@ -1,7 +1,7 @@
 """What a comparison is made of: what came of each recipe's trees, and what they were grown and judged by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workers.config import Bench
 
@@ -57,7 +57,8 @@ class Outcome:
 class Setting:
     """What all recipes had in common: models by the names that their endpoints give them, manners of judging in words.
 
-    `same_model`: the held-out judge is the search judge's model with other prompts.
+    `same_model`: the held-out judge is the search judge's model with other prompts. `differs`: for each arm, its
+    options of search, diversity and harvest that are not those of its recipe as it comes.
     """
 
     evolver: str
@@ -69,3 +70,4 @@ class Setting:
     max_calls: int
     share: int
     top: int
+    differs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

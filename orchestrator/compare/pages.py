@@ -41,7 +41,7 @@ def pages_of(
 
 
 def _of_trees(connection: Connection, name: str, arms: Sequence[Arm], runs: Sequence[Run], terms: Terms) -> Pages:
-    setting = setting_of(arms[0].config.work, terms)
+    setting = setting_of(arms, terms)
     found = figures.compare([outcome_of(connection, arm.name, run) for arm, run in zip(arms, runs, strict=True)])
     return Pages(
         json=record.as_json(name, found, setting),

@@ -1,6 +1,6 @@
 """What is said beside the figures: by whom and how they came about, what was not equal, and what is not claimed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.compare.bootstrap import FEWEST, RESAMPLES, Estimate
 from orchestrator.compare.figures import Comparison, Lead, Standing
@@ -13,6 +13,7 @@ HEADINGS: dict[Bench, str] = {"search": "search judge", "held_out": "held-out ju
 # A recipe that used less of its calls than this, or more, was not compared at equal spend.
 _EQUAL = (0.9, 1.05)
 _LONGEST_NAME = 80
+_LONGEST_OPTION = 160
 
 
 def spoken(text: str) -> str:
@@ -61,6 +62,7 @@ def notes(comparison: Comparison, setting: Setting, escape: Callable[[str], str]
     """Everything a reader has to know, one paragraph each; what comes from outside passes through `escape`."""
     return [
         _judged(setting, lambda text: escape(spoken(text))),
+        *options("the recipe as it comes", setting.differs, escape),
         _spend(comparison, setting),
         _meaning(comparison, setting),
         _certainty(comparison),
@@ -77,6 +79,16 @@ def _judged(setting: Setting, shown: Callable[[str], str]) -> str:
         f"Evolver: {shown(setting.evolver)}. Search judge: {shown(setting.judge)} ({setting.judged_by}). "
         f"Held-out judge, which no search saw: {shown(setting.examiner)} ({setting.examined_by}{other})."
     )
+
+
+def options(whose: str, differs: Mapping[str, Sequence[str]], escape: Callable[[str], str]) -> list[str]:
+    """In which options arms are not what they are held against; all else is the same for all."""
+    said = [
+        f"{arm}: {'; '.join(escape(shorten(visible(one), _LONGEST_OPTION)) for one in found)}"
+        for arm, found in differs.items()
+        if found
+    ]
+    return [f"Options that are not those of {whose} (there): {'. '.join(said)}."] if said else []
 
 
 def _spend(comparison: Comparison, setting: Setting) -> str:

@@ -189,11 +189,14 @@ def test_models_and_judges_are_put_in_words() -> None:
             "judges": {"quality": "expected"},
         }
     ]
-    work = arms_of(("random", "beam"), "x", layers, [], Terms(max_calls=90, seeds=3, top=4))[0].config.work
-    found = setting_of(work, TERMS)
+    options = ["beam.search.width=8"]
+    judged = arms_of(("random", "beam"), "x", layers, options, Terms(max_calls=90, seeds=3, top=4))
+    work = judged[0].config.work
+    found = setting_of(judged, TERMS)
     assert (found.judge, found.examiner, found.same_model) == ("m", work.endpoint(Role.EXAMINER).model, False)
     assert found.judged_by == "quality by expected score, complexity by rubric, diversity by tags"
-    assert setting_of(arms()[0].config.work, TERMS).same_model
+    assert found.differs == {"random": (), "beam": ("search.width is 4 there, 8 here",)}
+    assert setting_of(arms(), TERMS).same_model
 
 
 def row(key: str, parent: str | None, *calls: str, status: str = "scored", iteration: int = 0) -> NodeRow:

@@ -92,6 +92,13 @@ def test_the_document_says_what_was_compared_and_what_is_not_claimed() -> None:
         assert words in text, words
 
 
+def test_options_that_are_not_the_recipes_are_said() -> None:
+    found = replace(SETTING, differs={"random": (), "beam": (f"search.width is 4 there, 8 here {HOSTILE}",)})
+    assert "recipe as it comes (there): beam: search.width is 4 there, 8 here" in markdown(FOUND, found)
+    assert "<script" not in markdown(FOUND, found) and "random:" not in markdown(FOUND, found)
+    assert not [one for one in notes(FOUND, SETTING) if one.startswith("Options")]
+
+
 def test_names_from_outside_cannot_become_markup_anywhere() -> None:
     setting = replace(SETTING, evolver=HOSTILE, judge=HOSTILE, examiner=HOSTILE)
     text = markdown(FOUND, setting)

@@ -6,14 +6,12 @@ from math import ceil
 from orchestrator.compare.bootstrap import FEWEST, RESAMPLES, Estimate
 from orchestrator.compare.pools.figures import Comparison, Cost, Standing, Unit
 from orchestrator.compare.pools.outcome import PoolSetting
-from orchestrator.compare.wording import spoken
+from orchestrator.compare.wording import options, spoken
 from orchestrator.generation.stages import Stage
-from orchestrator.report.text import shorten, visible
 from orchestrator.report.wording import NONE, dollars, number, percent, signed
 
 # An arm that used less of its calls than this, or more, was not compared at equal calls.
 _EQUAL = (0.9, 1.05)
-_LONGEST_OPTION = 160
 # The stages that ask a model.
 _ASKING = (Stage.GENERATE, Stage.INSTANCE)
 
@@ -80,7 +78,7 @@ def notes(comparison: Comparison, setting: PoolSetting, escape: Callable[[str], 
     standings = comparison.standings
     return [
         _models(standings, setting, lambda name: escape(spoken(name))),
-        *_options(setting, escape),
+        *options(setting.baseline, setting.differs, escape),
         _spend(standings, setting),
         _meaning(),
         *_stages(comparison),
@@ -98,15 +96,6 @@ def _models(standings: Sequence[Standing], setting: PoolSetting, shown: Callable
         f"Generator: {shown(setting.generator)}. Instances: {shown(setting.responder)}. "
         f"Embedder: {shown(setting.embedder)}.{student}"
     )
-
-
-def _options(setting: PoolSetting, escape: Callable[[str], str]) -> list[str]:
-    """What the arms have otherwise than the baseline; all else is the same for all."""
-    said = [
-        f"{arm}: {'; '.join(escape(shorten(visible(one), _LONGEST_OPTION)) for one in found) or 'nothing'}"
-        for arm, found in setting.differs.items()
-    ]
-    return [f"Options that are not those of {setting.baseline} (there): {'. '.join(said)}."] if said else []
 
 
 def _spend(standings: Sequence[Standing], setting: PoolSetting) -> str:
