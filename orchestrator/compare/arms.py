@@ -154,7 +154,7 @@ def setting_of(arms: Sequence[Arm], terms: Terms) -> Setting:
 def _differs(arm: Arm, terms: Terms) -> tuple[str, ...]:
     """Models and judges, under `work`, are said elsewhere."""
     recipe = recipe_of(arm.name)
-    models = arm.config.work.model_dump(mode="json", include={"endpoints", "roles"})
+    models = arm.config.work.model_dump(mode="json", include={"endpoints", "roles", "judges"})
     pure = build(recipe, [models], [f"{place}={value}" for place, value in terms.options(recipe).items()])
     there, here = (one.model_dump(mode="json", exclude={"work"}) for one in (pure, arm.config))
     return tuple(differences(there, here))

@@ -199,6 +199,17 @@ def test_models_and_judges_are_put_in_words() -> None:
     assert setting_of(arms(), TERMS).same_model
 
 
+def test_a_base_model_has_options_of_its_own_too() -> None:
+    layers = [
+        {
+            "endpoints": {"default": {"model": "m", "style": "completion"}},
+            "judges": dict.fromkeys(("quality", "complexity"), "expected"),
+        }
+    ]
+    found = setting_of(arms_of(("random", "beam"), "x", layers, ["beam.search.width=8"], TERMS), TERMS)
+    assert found.differs["beam"] == ("search.width is 4 there, 8 here",)
+
+
 def row(key: str, parent: str | None, *calls: str, status: str = "scored", iteration: int = 0) -> NodeRow:
     return NodeRow(
         tree_id=1,
