@@ -42,7 +42,23 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A setting of a run that was changed while the run was on. None is no limit, or a price that is not known."""
+
+    at: datetime
+    what: str
+    before: float | None
+    after: float | None
+
+    def row(self) -> dict[str, object]:
+        """As it is stored, and shown."""
+        return {"at": self.at.isoformat(), "what": self.what, "from": self.before, "to": self.after}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
+    """`config` is what it was begun with; `changes` are what was made of it since, in their order."""
+
     id: int
     name: str
     recipe: str
@@ -61,6 +77,7 @@ class Run:
     driven_s: float
     created_at: datetime
     finished_at: datetime | None
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,20 @@
 """Runs: their budget, their owner, and their trees."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, type_coerce, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from db import amounts, attempts
 from db.errors import StaleLease
-from db.records import Caps, Json, Run, Spend, TreeRow
+from db.records import Caps, Change, Json, Run, Spend, TreeRow
 from db.schema import runs, tasks
 from db.schema import trees as tree_rows
 
 _NOW = func.now()
+# Any fixed number: the first key of the locks on names.
+_NAMES = 0x1D5C
 
 
 def create(
@@ -68,7 +71,19 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         driven_s=row.driven_s,
         created_at=row.created_at,
         finished_at=row.finished_at,
+        changes=tuple(_change(one) for one in row.changes),
     )
+
+
+def _change(stored: Json) -> Change:
+    return Change(
+        at=datetime.fromisoformat(stored["at"]), what=stored["what"], before=stored["from"], after=stored["to"]
+    )
+
+
+def name_alone(connection: Connection, name: str) -> None:
+    """Waits until nobody else is about to begin a run of this name; nobody will be until this transaction ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(_NAMES, func.hashtext(name))))
 
 
 def by_name(connection: Connection, name: str) -> Run | None:
@@ -160,10 +175,22 @@ def set_phase(connection: Connection, run_id: int, phase: str) -> None:
     connection.execute(update(runs).where(runs.c.id == run_id).values(phase=phase))
 
 
-def set_caps(connection: Connection, run_id: int, caps: Caps) -> None:
-    """New limits for a run that goes on."""
-    values = {"cap_calls": caps.calls, "cap_tokens": caps.tokens, "cap_nusd": caps.nusd, "cap_s": caps.seconds}
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+def change(
+    connection: Connection, run_id: int, caps: Caps, changed: Mapping[str, tuple[float | None, float | None]]
+) -> tuple[Change, ...]:
+    """Sets the limits of a run that goes on, and notes what was changed, each thing with its value before and after."""
+    now = connection.execute(select(_NOW)).scalar_one()
+    made = tuple(Change(at=now, what=what, before=was, after=is_) for what, (was, is_) in changed.items())
+    caps_now = {"cap_calls": caps.calls, "cap_tokens": caps.tokens, "cap_nusd": caps.nusd, "cap_s": caps.seconds}
+    noted = runs.c.changes.op("||")(type_coerce([one.row() for one in made], JSONB))
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**caps_now, changes=noted))
+    return made
+
+
+def changes_made(connection: Connection, run_ids: Collection[int]) -> dict[int, int]:
+    """How many changes each of these runs has seen: whether what is known of its settings is still so."""
+    query = select(runs.c.id, func.jsonb_array_length(runs.c.changes)).where(runs.c.id.in_(run_ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def reserve(connection: Connection, run_id: int, amount: Spend) -> None:

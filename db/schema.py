@@ -62,6 +62,8 @@ runs = Table(
     Column("cap_tokens", BigInteger),
     Column("cap_nusd", BigInteger),
     Column("cap_s", Double),
+    # What was changed while the run was on, beside `config`, which stays: a list of {at, what, from, to}.
+    Column("changes", JSONB, nullable=False, server_default=text("'[]'")),
     _count("reserved_calls"),
     _count("reserved_tokens"),
     _count("reserved_nusd"),

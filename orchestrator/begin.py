@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 from db import pools, runs, tasks
 from db.errors import ConfigError
 from db.records import Caps, Run
+from orchestrator.changing import ENDED as ENDED
+from orchestrator.changing import cap_changes, check_caps
 from orchestrator.config import PoolConfig, RunConfig, frozen_config
 from orchestrator.seeds import Seeds
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-ENDED = ("done", "stopped", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,11 @@ def begin(connection: Connection, *, name: str | None, stem: str, config: RunCon
         ConfigError: the name is taken by a run with other seeds or another configuration, or cannot be a name.
     """
     if name is None:
+        runs.name_alone(connection, _base_of(stem))
         unfinished = _same_unfinished(connection, config, seeds)
         name = unfinished.name if unfinished else _next_name(connection, stem)
     check_name(name)
+    runs.name_alone(connection, name)
     found = runs.by_name(connection, name)
     if found is None:
         return Begun(run=_create(connection, name, config, seeds, caps), fresh=True)
@@ -86,21 +89,10 @@ def _create(connection: Connection, name: str, config: RunConfig, seeds: Seeds, 
 def _take_up(connection: Connection, run: Run, caps: Caps) -> None:
     """Sets an unfinished run going again. Caps that were given anew replace the old ones."""
     if caps != Caps():
-        _check_caps(run, caps)
-        runs.set_caps(connection, run.id, caps)
+        check_caps(run, caps)
+        runs.change(connection, run.id, caps, cap_changes(run.caps, caps))
     tasks.forgive(connection, run.id)
     runs.set_status(connection, run.id, "running")
-
-
-def _check_caps(run: Run, caps: Caps) -> None:
-    used = run.reserved + run.spent
-    for word, cap, amount in (("calls", caps.calls, used.calls), ("tokens", caps.tokens, used.tokens)):
-        if cap is not None and cap < amount:
-            raise ConfigError(f"--max-{word} {cap}: run {run.name} has already used or reserved {amount}")
-    if caps.seconds is not None and caps.seconds < run.driven_s:
-        raise ConfigError(f"--max-hours: run {run.name} has already been driven for {run.driven_s / 3600:.2f} hours")
-    if caps.nusd is not None and caps.nusd < used.nusd:
-        raise ConfigError(f"--max-usd: run {run.name} has already used or reserved {used.nusd / 1e9:.6f}")
 
 
 def _same_unfinished(connection: Connection, config: RunConfig, seeds: Seeds) -> Run | None:
@@ -119,9 +111,13 @@ def _same_config(run: Run, config: RunConfig) -> bool:
 
 
 def _next_name(connection: Connection, stem: str) -> str:
-    base = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "run"
+    base = _base_of(stem)
     taken = set(runs.names(connection))
     return next(name for i in range(1, len(taken) + 2) if (name := f"{base}-{i}") not in taken)
+
+
+def _base_of(stem: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "run"
 
 
 def _refuse_other(connection: Connection, run: Run, config: RunConfig, seeds: Seeds) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
+from db.changes import config_now
 from db.errors import ConfigError
 from db.records import Json, Run
 from orchestrator.budget import calls_for
@@ -170,8 +171,22 @@ def frozen_config(run: Run) -> RunConfig:
     """
     if _digest(run.config) != run.config_hash:
         raise ConfigError("its configuration in the database is not the one it was begun with: somebody changed it")
+    return _read(run.recipe, run.config)
+
+
+def present_config(run: Run) -> RunConfig:
+    """The configuration of a run as it is now: as it was begun, and with what was changed since.
+
+    Raises:
+        ConfigError: as `frozen_config` does.
+    """
+    frozen = frozen_config(run)
+    return _read(run.recipe, config_now(run)) if run.changes else frozen
+
+
+def _read(recipe: str, config: Json) -> RunConfig:
     try:
-        return of_recipe(run.recipe).model_validate(run.config)
+        return of_recipe(recipe).model_validate(config)
     except ValidationError as error:
         raise ConfigError(f"its configuration is of another version ({explain(error)}): use that one") from None
 

@@ -8,10 +8,11 @@ when a transaction fails they are thrown away and read again.
 from sqlalchemy import Connection, Engine
 
 from db import calls, minutes, runs, tasks
+from db.changes import trait_of
 from db.chaos import stumble
 from db.records import Run, Spend, TaskRow
 from orchestrator.budget import Prompts
-from orchestrator.config import PoolConfig, RunConfig, TreeConfig, frozen_config
+from orchestrator.config import PoolConfig, RunConfig, TreeConfig, present_config
 from orchestrator.course import Course, Hints
 from orchestrator.trees import Trees
 from orchestrator.widening import Widening
@@ -32,7 +33,8 @@ class Driver:
         self._engine = engine
         self._run = run
         self._prompts: dict[Role, int] = {}
-        self._course = course_of(frozen_config(run), self._prompts)
+        self._course = course_of(present_config(run), self._prompts)
+        self._changes = run.changes
         self._loaded = False
 
     @property
@@ -76,6 +78,8 @@ class Driver:
             runs.let_go(connection, self._run)
 
     def _round(self, connection: Connection) -> tuple[bool, Hints]:
+        if self._run.changes != self._changes:
+            self._take_in_changes()
         if not self._loaded:
             self._course.load(connection, self._run.id)
             self._loaded = True
@@ -84,6 +88,13 @@ class Driver:
         added = self._course.step(connection, self._run)
         self._run = runs.by_id(connection, self._run.id)
         return bool(applied or added), added
+
+    def _take_in_changes(self) -> None:
+        """What reads the configuration is made anew. Caps need none of that: they are read at every step."""
+        if any(trait_of(change.what) for change in self._run.changes[len(self._changes) :]):
+            self._course = course_of(present_config(self._run), self._prompts)
+            self._loaded = False
+        self._changes = self._run.changes
 
     def _apply(self, connection: Connection) -> int:
         """Takes in what workers finished, and what it cost; their tasks are done with."""

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from db import pool_views, views, workers
+from db.changes import TRAITS, config_now
 from db.records import Run
 from orchestrator.pool_status import is_pool, pool_eta, pool_of
 from workers.config import NUSD_PER_USD
@@ -37,6 +38,8 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
             {"id": w.id, "host": w.host, "pid": w.pid, "slots": w.slots, "busy": w.busy, "tasks_done": w.tasks_done}
             for w in workers.alive(connection)
         ],
+        "changes": [change.row() for change in run.changes],
+        "endpoints": _endpoints(run),
         "rate": {name: round(value, 3) for name, value in rates.items()},
         "elapsed_s": round(elapsed, 1),
         "driven_s": round(run.driven_s, 1),
@@ -92,6 +95,12 @@ def _spent(connection: Connection, run: Run) -> dict[str, Any]:
         },
         "reserved": {"calls": run.reserved.calls, "tokens": run.reserved.tokens},
     }
+
+
+def _endpoints(run: Run) -> dict[str, dict[str, float | None]]:
+    """The limits and prices of each endpoint, as they are now."""
+    endpoints = config_now(run)["work"]["endpoints"]
+    return {name: {trait: found.get(trait) for trait in TRAITS} for name, found in endpoints.items()}
 
 
 def _means(row: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -10,6 +10,7 @@ from db import tasks, workers
 from db.engine import open_engine
 from db.environment import broker_url, database_url
 from db.workers import Identity
+from workers.known import Known
 from workers.llm.address import addresses_from_environment
 from workers.llm.gateway import Gateway, open_gateway
 from workers.llm.limits import Limiter, RedisLimiter
@@ -65,8 +66,9 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     gateway = loop.run(open_gateway(engine, book, limiter))
     held = Held()
     identity = Identity.of_this_process(queues, slots)
-    heart = Heart(engine, identity, held)
+    known = Known(engine)
+    heart = Heart(engine, identity, held, known)
     heart.start()
     log.info("worker_ready", worker=identity.id, queues=",".join(queues), slots=slots)
-    runner = Runner(engine, loop, gateway, identity, held)
+    runner = Runner(engine, loop, gateway, identity, held, known)
     return Hands(engine=engine, loop=loop, gateway=gateway, limiter=limiter, held=held, heart=heart, runner=runner)

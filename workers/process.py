@@ -20,6 +20,7 @@ from db.engine import AWAY, cause_of
 from db.records import Lease
 from db.workers import Identity
 from workers.config import LONGEST_DEADLINE_S
+from workers.known import Known
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -82,12 +83,13 @@ class Held:
 
 
 class Heart:
-    """Beats: extends the leases held, and shows in the register that this worker lives."""
+    """Beats: extends the leases held, shows in the register that this worker lives, and looks what was changed."""
 
-    def __init__(self, engine: Engine, identity: Identity, held: Held) -> None:
+    def __init__(self, engine: Engine, identity: Identity, held: Held, known: Known) -> None:
         self._engine = engine
         self._identity = identity
         self._held = held
+        self._known = known
         self._stop = Event()
         self._thread = Thread(target=self._beat_on, name="heart", daemon=True)
 
@@ -131,3 +133,4 @@ class Heart:
         for task_id, _ in tokens:
             if task_id not in kept:
                 log.warning("lease_lost", task=task_id)
+        self._known.refresh()

@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections.abc import Coroutine
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -36,6 +37,7 @@ from workers.contracts import (
     payload_of,
 )
 from workers.guards import BRAND_NEW
+from workers.known import Known, Standing
 from workers.llm.call import call_for
 from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
 from workers.llm.gateway import Gateway
@@ -52,13 +54,15 @@ _LONGEST_WAIT_S = 60.0
 class Runner:
     """Carries out tasks by id. Safe to call from many threads."""
 
-    def __init__(self, engine: Engine, loop: Loop, gateway: Gateway, identity: Identity, held: Held) -> None:
+    def __init__(
+        self, engine: Engine, loop: Loop, gateway: Gateway, identity: Identity, held: Held, known: Known
+    ) -> None:
         self._engine = engine
         self._loop = loop
         self._gateway = gateway
         self._identity = identity
         self._held = held
-        self._settings = lru_cache(maxsize=64)(self._load_settings)
+        self._known = known
 
     def run(self, task_id: int) -> None:
         """Claims the task, carries it out, writes its result. A hint that finds nothing to claim is no error."""
@@ -97,8 +101,9 @@ class Runner:
     def _body(self, lease: Lease) -> Coroutine[Any, Any, BaseModel]:
         """The coroutine that does the work, with every text it needs already read."""
         payload = payload_of.validate_python(lease.payload)
-        settings = self._settings(lease.run_id)
-        ask: Ask = partial(_ask, self._gateway, settings, lease)
+        known = self._known.of(lease.run_id)
+        settings = known.settings
+        ask: Ask = partial(_ask, self._gateway, known, lease)
 
         def read(connection: Connection) -> Coroutine[Any, Any, BaseModel]:
             if isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
@@ -106,10 +111,6 @@ class Runner:
             return _of_pool(connection, lease.run_id, payload, settings, ask)
 
         return patiently(self._engine, read)
-
-    def _load_settings(self, run_id: int) -> WorkSettings:
-        config = patiently(self._engine, lambda connection: runs.by_id(connection, run_id).config)
-        return WorkSettings.model_validate(config["work"])
 
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
         """Back to the queue when the world was at fault, failed when this task can never be carried out.
@@ -206,7 +207,7 @@ def evaluate_texts(connection: Connection, payload: EvaluatePayload) -> Evaluate
 
 
 async def _ask(
-    gateway: Gateway, settings: WorkSettings, lease: Lease, role: Role, prompt: Prompt, *, sample: int = 0
+    gateway: Gateway, known: Standing, lease: Lease, role: Role, prompt: Prompt, *, sample: int = 0
 ) -> Answer:
-    call = call_for(settings, role, prompt, sample=sample, lease=lease)
-    return await gateway.call(call)
+    call = call_for(known.settings, role, prompt, sample=sample, lease=lease)
+    return await gateway.call(replace(call, latest=lambda: known.settings.endpoint(role)))

@@ -7,7 +7,7 @@ import typer
 
 from db.engine import AWAY, cause_of
 from db.errors import UserError
-from orchestrator.cli import compare, evaluate, look, operators, parts, run
+from orchestrator.cli import change, compare, evaluate, look, operators, parts, run
 from orchestrator.cli.exits import INTERRUPTED, USAGE
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ run.add_to(app)
 compare.add_to(app)
 evaluate.add_to(app)
 look.add_to(app)
+change.add_to(app)
 parts.add_to(app)
 operators.add_to(app)
 

@@ -13,11 +13,25 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli import pools
-from orchestrator.cli.figures import Show, Status, duration, eta, name_of, number, paid, usd, waiting
+from orchestrator.cli.figures import (
+    Show,
+    Status,
+    change_line,
+    clock,
+    duration,
+    eta,
+    name_of,
+    number,
+    paid,
+    usd,
+    waiting,
+)
 
 __all__ = ["Show", "Status", "display", "duration", "eta", "one_line", "panel", "summarise", "usd"]
 
 _LINE_EVERY_S = 5.0
+# So many of the latest changes are shown.
+_CHANGES = 5
 
 
 @contextmanager
@@ -73,7 +87,7 @@ def _grown(status: Status) -> Mapping[str, float | None]:
 def panel(status: Status) -> Panel:
     """The run as a panel of figures."""
     upper = pools.panel_body(status) if status.get("pool") else (_progress(status), Text(""), _figures(status))
-    body = Group(*upper, *_failures(status), *_warnings(status))
+    body = Group(*upper, *_failures(status), *_changes(status), *_warnings(status))
     title = Text.assemble((name_of(status), "bold"), f"  {status['recipe']}  {status['status']}")
     return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
 
@@ -113,6 +127,17 @@ def _failures(status: Status) -> list[Text]:
         return []
     listed = ", ".join(f"{reason} {count}" for reason, count in list(status["failures"].items())[:6])
     return [Text(""), Text(f"turned down: {listed}", style="dim")]
+
+
+def _changes(status: Status) -> list[Text]:
+    made = status.get("changes", [])
+    before = [f"and {len(made) - _CHANGES} before"] if len(made) > _CHANGES else []
+    lines = [*(f"{clock(one['at'])}  {change_line(one)}" for one in made[-_CHANGES:]), *before]
+    return (
+        [Text(""), Text("changed while it was on:", style="dim"), *(Text(line, style="dim") for line in lines)]
+        if made
+        else []
+    )
 
 
 def _warnings(status: Status) -> list[Text]:

@@ -16,7 +16,7 @@ from orchestrator import places
 from orchestrator.cli.look import AsJson, RunName, find_run
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
-from orchestrator.config import frozen_config
+from orchestrator.config import present_config
 from orchestrator.seeds import load_answered
 from workers.config import WorkSettings
 from workers.training.answers import Graded, grade
@@ -52,7 +52,7 @@ def evaluate(
     texts = [LessonText(instruction=one.instruction, input=one.input, output=one.output) for one in answered]
     with places.existing_engine().connect() as connection:
         run = find_run(connection, name)
-    work = frozen_config(run).work
+    work = present_config(run).work
     environment: dict[str, str] = {}
     if judge:  # before minutes are spent on what could not be graded
         # Not at the top: the client of the models is a third of every command's start.

@@ -1,6 +1,7 @@
 """Figures of a run's status as people read them on a terminal."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 Status = Mapping[str, Any]
@@ -9,7 +10,11 @@ Show = Callable[[Status], None]
 
 def name_of(status: Status) -> str:
     """The run's name without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else "?" for c in str(status["name"]))
+    return _plain(str(status["name"]))
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def number(value: float | None) -> str:
@@ -63,3 +68,17 @@ def paid(status: Status) -> str:
         f"{status['tokens_in'] + status['tokens_out']:,} tokens, {usd(status['usd'])} USD, "
         f"{duration(status['elapsed_s'])}{in_vain(status)}"
     )
+
+
+def change_line(change: Mapping[str, Any]) -> str:
+    """A change of a run's settings in words."""
+    return f"{_plain(change['what'])} {_value(change['from'])} -> {_value(change['to'])}"
+
+
+def _value(value: float | None) -> str:
+    return "none" if value is None else f"{value:,.15g}"
+
+
+def clock(at: str) -> str:
+    """A moment of the database as the reader's own clock showed it."""
+    return f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"

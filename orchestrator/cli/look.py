@@ -16,6 +16,7 @@ from db.errors import ConfigError
 from db.records import Run
 from orchestrator import places
 from orchestrator.begin import ENDED
+from orchestrator.changing import refuse_ended
 from orchestrator.cli.display import one_line, panel
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.say import say
@@ -143,8 +144,7 @@ def cancel(name: RunName) -> None:
 
 def _open_run(connection: Connection, name: str) -> Run:
     run = runs.lock(connection, find_run(connection, name).id)
-    if run.status in ENDED:
-        raise ConfigError(f"run {name!r} has ended ({run.status})")
+    refuse_ended(run)
     return run
 
 

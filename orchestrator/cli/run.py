@@ -12,6 +12,7 @@ from db.records import Caps, Run, Spend
 from orchestrator import places
 from orchestrator.begin import ENDED, check_name, check_seeds
 from orchestrator.budget import least, least_of_pool
+from orchestrator.changing import caps_of
 from orchestrator.cli.display import summarise
 from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
 from orchestrator.cli.exits import BUDGET
@@ -95,16 +96,7 @@ def _warn(config: RunConfig, found: places.Places) -> None:
 
 
 def _caps(calls: int | None, tokens: int | None, usd: float | None, hours: float | None) -> Caps:
-    given = (("--max-calls", calls, 10**12), ("--max-tokens", tokens, 10**15), ("--max-usd", usd, 10**8))
-    for option, value, most in (*given, ("--max-hours", hours, 10**5)):
-        if value is not None and not 0 < value <= most:
-            raise ConfigError(f"{option} {value}: must be above 0 and at most {most:,}")
-    return Caps(
-        calls=calls,
-        tokens=tokens,
-        nusd=None if usd is None else int(usd * NUSD_PER_USD),
-        seconds=None if hours is None else hours * 3600,
-    )
+    return caps_of({"max_calls": calls, "max_tokens": tokens, "max_usd": usd, "max_hours": hours})
 
 
 def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> RunConfig:

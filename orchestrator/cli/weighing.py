@@ -17,7 +17,7 @@ from db.records import Run
 from orchestrator.begin import ENDED
 from orchestrator.cli.look import find_run
 from orchestrator.cli.say import say
-from orchestrator.config import TreeConfig, frozen_config
+from orchestrator.config import TreeConfig, present_config
 from orchestrator.places import existing_engine
 from orchestrator.recipes import MOST_PRIOR
 from orchestrator.weighing import FEWEST, Signal, Weight, priors_of, to_layer, weigh
@@ -81,7 +81,7 @@ def _check(points: float, out: Path | None) -> None:
 
 
 def _tree_config(run: Run) -> TreeConfig:
-    config = frozen_config(run)
+    config = present_config(run)
     if not isinstance(config, TreeConfig):
         raise ConfigError(
             f"run {run.name!r} widened a pool ({run.recipe}), without operators: name a run that grew trees"

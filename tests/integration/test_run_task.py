@@ -13,6 +13,7 @@ from db.workers import Identity
 from tests.integration.night import start
 from workers.asking import Answer
 from workers.contracts import MAX_ATTEMPTS
+from workers.known import Known
 from workers.llm.call import Call
 from workers.llm.errors import (
     BrokenOff,
@@ -72,7 +73,7 @@ def bench(engine: Engine) -> Iterator[Bench]:
     start(engine).tick()
     loop, held, door = Loop(), Held(), Door(lambda call: SCORES)
     identity = Identity.of_this_process(("evaluate",), 1)
-    runner = Runner(engine, loop, door, identity, held)  # type: ignore[arg-type]  # all that a runner asks of a gateway
+    runner = Runner(engine, loop, door, identity, held, Known(engine))  # type: ignore[arg-type]  # all that a runner asks of a gateway
     yield Bench(engine, runner, held, door)
     loop.close()
 

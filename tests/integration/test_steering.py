@@ -1,8 +1,13 @@
 """A user's word against another's, and against a driver's, when both are said at once."""
 
-from sqlalchemy import Connection, Engine
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Connection, Engine, text
 
 from db import runs, tasks
+from db.errors import ConfigError
 from db.records import Caps, Run
 from orchestrator.begin import Begun, begin
 from orchestrator.config import build
@@ -50,3 +55,36 @@ def test_a_run_that_is_taken_up_while_its_driver_withdraws_tasks_waits_for_it(en
         again.commit()
     with engine.connect() as connection:
         assert [task.state for task in tasks.finished(connection, run.id, 10)] == ["failed"]
+
+
+@pytest.mark.parametrize("name", ["twins", None])
+def test_two_who_begin_one_run_at_the_same_moment_share_it(engine: Engine, name: str | None):
+    """Each is a command of its own; there was a traceback for the second."""
+    together = Barrier(4)
+
+    def command(_: int) -> Begun:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            together.wait()
+            begun = begin(connection, name=name, stem="s", config=CONFIG, seeds=SEEDS, caps=Caps())
+            connection.commit()
+            return begun
+
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        found = list(threads.map(command, range(4)))
+    assert len({begun.run.id for begun in found}) == 1
+    assert sorted(begun.fresh for begun in found) == [False, False, False, True]
+
+
+def test_the_second_of_two_who_begin_waits_and_is_refused_where_it_wants_another_configuration(engine: Engine):
+    other = build("idea-mcts", [{"endpoints": {"default": {"model": "m"}}}], ("seed=4",))
+
+    def second() -> Begun:
+        return begin(late, name="night", stem="s", config=other, seeds=SEEDS, caps=Caps())
+
+    with engine.connect() as early, engine.connect() as late:
+        run_it(early)
+        waiting = blocked(engine, late, second)
+        early.commit()
+        with pytest.raises(ConfigError, match="run 'night' exists with another configuration"):
+            waiting.result()

@@ -7,7 +7,8 @@ import pytest
 
 from db.errors import ConfigError
 from db.records import Caps, Run, Spend
-from orchestrator.begin import _NAME, _check_caps, differences
+from orchestrator.begin import _NAME, differences
+from orchestrator.changing import check_caps
 from orchestrator.config import build
 
 BASE = {"endpoints": {"default": {"model": "m"}}}
@@ -69,7 +70,7 @@ def test_all_differences_are_listed_those_of_one_side_only_too():
     "caps", [Caps(), Caps(calls=15), Caps(tokens=150), Caps(nusd=1_500_000), Caps(calls=99, tokens=999, nusd=10**9)]
 )
 def test_caps_may_be_set_to_what_is_used_or_more(caps: Caps):
-    _check_caps(RUN, caps)
+    check_caps(RUN, caps)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +83,9 @@ def test_caps_may_be_set_to_what_is_used_or_more(caps: Caps):
 )
 def test_a_cap_below_what_is_used_is_refused_in_one_line(caps: Caps, message: str):
     with pytest.raises(ConfigError) as caught:
-        _check_caps(RUN, caps)
+        check_caps(RUN, caps)
     assert str(caught.value) == message
-    _check_caps(replace(RUN, reserved=Spend(), spent=Spend()), caps)
+    check_caps(replace(RUN, reserved=Spend(), spent=Spend()), caps)
 
 
 @pytest.mark.parametrize("name", ["night", "a", "2026-01-01", "Seeds_v1.2-3", "x" * 100])

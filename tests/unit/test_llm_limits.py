@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
@@ -53,6 +53,7 @@ class Played:
     away: bool = False
     asked: list[str] = field(default_factory=list)
     ended: list[tuple[str, Kind]] = field(default_factory=list)
+    told: list[Ended] = field(default_factory=list)
     shown: list[set[str]] = field(default_factory=list)
     exchanges: int = 0
 
@@ -63,6 +64,7 @@ class Played:
         if self.away:
             raise RedisAway("Error connecting to redis://:hunter2@10.0.0.1:6379")
         self.exchanges += 1
+        self.told += ends
         self.ended += [(end.take.id, end.kind) for end in ends]
         self.shown.append(set(mine))
         verdicts = []
@@ -126,6 +128,25 @@ def test_a_retry_stands_first_in_line():
         await asyncio.gather(*waiting)
         assert played.asked == ["again", "a", "b"]
         await desk.close()
+
+    run(story)
+
+
+def test_who_stands_in_line_is_asked_for_with_the_limits_of_now():
+    """They may be changed while it waits; what it is granted under is what its tokens are given back under."""
+
+    async def story() -> None:
+        now = {"take": take("a", concurrency=1, rpm=60)}
+        played = Played(says=lambda ask: GO if ask.take.concurrency == 4 else Verdict(answer="full", seconds=0))
+        desk = desk_of(played)
+        waiter = asyncio.create_task(desk.acquire(replace(now["take"], latest=lambda: now["take"])))
+        await asyncio.sleep(0.05)
+        assert not waiter.done()
+        now["take"] = take("a", concurrency=4, rpm=600)
+        await waiter
+        desk.end(Ended(take=take("a", concurrency=1, rpm=60), kind=Kind.OK))
+        await desk.close()
+        assert [end.take.requests_per_minute for end in played.told] == [600]
 
     run(story)
 

@@ -216,3 +216,16 @@ def test_off_a_terminal_a_line_comes_every_five_seconds_when_something_changed(
     said = capsys.readouterr()
     assert [line.split("calls ")[1].split(",")[0] for line in said.err.splitlines()] == ["412", "414", "415"]
     assert said.out == ""
+
+
+def test_what_was_changed_is_shown_with_its_time_no_more_than_the_latest():
+    made = [
+        {"at": f"2026-01-0{day}T12:00:00+00:00", "what": "max_calls", "from": None, "to": 1000 * day}
+        for day in range(1, 8)
+    ]
+    evil = {"at": made[0]["at"], "what": "endpoints.\x1b[2J.concurrency", "from": 2, "to": None}
+    text = shown(panel(status(changes=[*made, evil])))
+    assert "max_calls none -> 7,000" in text and "2026-01-07" in text
+    assert "max_calls none -> 1,000" not in text and "and 3 before" in text
+    assert "\x1b" not in text and "concurrency 2 -> none" in text
+    assert "changed" not in shown(panel(status(changes=[])))

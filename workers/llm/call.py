@@ -1,6 +1,7 @@
 """One call: what is asked of which endpoint, and the most that it can cost."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from db.records import AttemptRow, Lease
 from workers.config import Endpoint, Role, Style, WorkSettings
@@ -19,7 +20,8 @@ _MORE_ROOM, _MOST_ROOM = 2, 65_536
 class Call:
     """A request, the traits of its endpoint, and the lease on whose account it goes (None: nobody's).
 
-    `once`: it gets no more room when its answer is cut off.
+    `once`: it gets no more room when its answer is cut off. `latest` gives the traits as they are now: limits may be
+    changed while it waits for leave. Its price is that of `traits`, by which it was announced.
     """
 
     request: Request
@@ -27,6 +29,7 @@ class Call:
     traits: Endpoint
     lease: Lease | None = None
     once: bool = False
+    latest: Callable[[], Endpoint] | None = field(default=None, compare=False)
 
     @property
     def likely_tokens(self) -> int:

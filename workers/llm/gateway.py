@@ -157,6 +157,7 @@ class Gateway:
             requests_per_minute=call.traits.requests_per_minute,
             tokens_per_minute=call.traits.tokens_per_minute,
             retry=retry,
+            latest=call.latest,
         )
 
     async def _attempt(self, key: str, call: Call, take: Take) -> Response:

@@ -9,7 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
@@ -138,7 +138,7 @@ class Desk:
         if held is None:
             return
         self._times.call_s += 0.1 * (self.clock() - held.since - self._times.call_s)
-        self._ends.append(ended)
+        self._ends.append(replace(ended, take=held.take))  # its refund is by the limits it was granted under
         if len(self._ends) > _MOST_UNTOLD:
             self._ends.popleft()
         if not self._times.paced:
@@ -192,6 +192,8 @@ class Desk:
         line = list(islice(self._line, _MOST_ASKED)) if asking else []
         if not (ends or renewing or line):
             return
+        for waiter in line:
+            waiter.take = waiter.take.as_of_now()
         asks = [Asked(take=waiter.take, waited_s=now - waiter.since) for waiter in line]
         mine = list(self._held) if renewing else []
         reply, sent = await self._told_twice(asks, ends, mine)
@@ -296,6 +298,7 @@ class Desk:
     def _serve_alone(self, alone: Alone) -> None:
         for waiter in self._waiting():
             now = self.clock()
+            waiter.take = waiter.take.as_of_now()
             wait_s = alone.wait_s(waiter.take, now=now, in_flight=len(self._held))
             if wait_s != 0:
                 self._times.ask = now + min(wait_s or _LOOK_S, _LOOK_S)

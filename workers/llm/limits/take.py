@@ -1,10 +1,24 @@
 """The seam for limits: leave to make one attempt, who gives it, and the plainest one who does."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from workers.llm.errors import ModelError
+
+
+class Limits(Protocol):
+    """What the configuration allows an endpoint; None where it gives no limit."""
+
+    @property
+    def concurrency(self) -> int: ...
+
+    @property
+    def requests_per_minute(self) -> float | None: ...
+
+    @property
+    def tokens_per_minute(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +26,7 @@ class Take:
     """Leave to make one attempt. Its id is used once, so taking twice by mistake can be noticed.
 
     `tokens` is about what the attempt will use, prompt and answer together. `retry`: the same call was attempted
-    before. Limits that the configuration does not give are None.
+    before. Limits that the configuration does not give are None; `latest` says what they are by now.
     """
 
     id: str
@@ -23,6 +37,19 @@ class Take:
     retry: bool = False
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    latest: Callable[[], Limits] | None = field(default=None, compare=False, repr=False)
+
+    def as_of_now(self) -> "Take":
+        """With the limits as they are now: they may be changed while it stands in line."""
+        if self.latest is None:
+            return self
+        now = self.latest()
+        return replace(
+            self,
+            concurrency=now.concurrency,
+            requests_per_minute=now.requests_per_minute,
+            tokens_per_minute=now.tokens_per_minute,
+        )
 
 
 class Limiter(Protocol):
