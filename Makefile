@@ -4,6 +4,7 @@
 #   ARGS="..."               further arguments for run or test
 #   KILLS, SEED, SCENARIO, MINUTES, N   of chaos and soak; scenarios: chaos, pools, caps, outage, doubled
 #   SEEDS   of bench-search
+#   PEERS=1   of bench: distilabel and Data Designer too, installed into .build/peers
 
 SHELL := /bin/sh
 KILLS := 40
@@ -15,10 +16,10 @@ SEEDS := 200
 TORCH := torch==2.13.0
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
-export PYTHON
+export PYTHON PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench-limiter bench-search bench-core bench-diversity bench-gate setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench bench-limiter bench-search bench-core bench-diversity bench-gate setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -54,6 +55,10 @@ soak: ## steady load: memory of each process, dead rows, claim latency (MINUTES=
 bench-limiter: ## the shared limiter against a token bucket: 429s and time, limit configured and unknown
 	@$(SETUP) dev
 	@$(BIN)/python benchmarks/limiter.py $(ARGS)
+
+bench: ## calls/s of a product run beside the bare client, and with PEERS=1 its rivals (ARGS=--quick: two minutes)
+	@$(SETUP) dev
+	@$(BIN)/python -m benchmarks.throughput $(ARGS)
 
 bench-search: ## every policy on landscapes of known optimum, at equal calls; tables and pictures (SEEDS=200)
 	@$(SETUP) dev

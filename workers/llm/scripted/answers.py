@@ -171,10 +171,16 @@ def _evolve(instruction: str, question: str, chance: Random) -> str:
 def _last_user_text(body: Mapping[str, Any]) -> str:
     messages = body.get("messages")
     for message in reversed(messages if isinstance(messages, list) else []):
-        if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), str):
-            content: str = message["content"]
-            return content
+        if isinstance(message, dict) and message.get("role") == "user":
+            return _content(message.get("content"))
     return ""
+
+
+def _content(content: object) -> str:
+    """A message's text, also where a client sends it in parts: [{"type": "text", "text": "..."}]."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return content if isinstance(content, str) else ""
 
 
 def _schema_name(body: Mapping[str, Any]) -> str | None:

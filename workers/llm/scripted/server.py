@@ -137,7 +137,10 @@ class ScriptedServer:
         return app
 
     async def _health(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+        """Quickly, however much was asked: `paid` are the calls answered so far."""
+        return web.json_response(
+            {"status": "ok", "paid": self._counts.paid.total(), "in_flight": self._counts.in_flight}
+        )
 
     async def _stats(self, request: web.Request) -> web.Response:
         return web.json_response(self.stats)
