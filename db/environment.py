@@ -9,6 +9,8 @@ from db.errors import ConfigError, ServiceError
 
 DATABASE = "INSTRUCTREE_DATABASE_URL"
 BROKER = "INSTRUCTREE_REDIS_URL"
+# Leave to speak plain http beyond this machine.
+ALLOW_HTTP = "INSTRUCTREE_ALLOW_HTTP"
 
 
 def read(name: str, environment: Mapping[str, str] | None = None) -> str | None:

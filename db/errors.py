@@ -7,6 +7,7 @@
     │   ├── InputError            seeds that cannot be read
     │   ├── ConfigError           an unknown name, or a value out of its range
     │   └── ServiceError          a database, broker, endpoint or local service that is not there
+    ├── Untold                    a notice that did not arrive         (orchestrator/notices/)
     ├── StaleLease                a fenced write came after the lease had gone to somebody else
     └── ModelError                what a model call can end with       (workers/llm/errors.py)
         ├── RetryLater            connection, time-out, 429, 5xx       retryable

@@ -78,6 +78,7 @@ class Run:
     created_at: datetime
     finished_at: datetime | None
     changes: tuple[Change, ...] = ()
+    stalled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from db.schema import trees as tree_rows
 _NOW = func.now()
 # Any fixed number: the first key of the locks on names.
 _NAMES = 0x1D5C
+# From here on it is counted how long nothing moves.
+_MOVED = {"moved_s": runs.c.driven_s, "stalled": False}
 
 
 def create(
@@ -69,6 +71,7 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         calls_replayed=row.calls_replayed,
         owner_token=row.owner_token,
         driven_s=row.driven_s,
+        stalled=row.stalled,
         created_at=row.created_at,
         finished_at=row.finished_at,
         changes=tuple(_change(one) for one in row.changes),
@@ -161,7 +164,7 @@ def let_go(connection: Connection, run: Run) -> None:
 
 def set_status(connection: Connection, run_id: int, status: str, *, reason: str | None = None) -> None:
     ended = status in ("done", "stopped", "cancelled", "failed")
-    values = {"status": status, "reason": reason, "finished_at": _NOW if ended else None}
+    values = {"status": status, "reason": reason, "finished_at": _NOW if ended else None, **_MOVED}
     connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
@@ -203,7 +206,7 @@ def settle(connection: Connection, run_id: int, *, reserved: Spend, task_ids: Se
     spent = attempts.settle(connection, task_ids)
     values = amounts.plus(runs, "reserved", reserved.times(-1)) | amounts.plus(runs, "spent", spent)
     values["calls_replayed"] = runs.c.calls_replayed + replayed
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values, **_MOVED))
 
 
 def cancel(connection: Connection, run_id: int) -> None:

@@ -77,6 +77,9 @@ runs = Table(
     # Wall time is counted while somebody drives the run: up to `driven_at` it was `driven_s` seconds.
     Column("driven_s", Double, nullable=False, server_default=text("0")),
     _time("driven_at"),
+    # What `driven_s` was when a task of the run last ended; whether that was so long ago that it was told.
+    Column("moved_s", Double, nullable=False, server_default=text("0")),
+    Column("stalled", Boolean, nullable=False, server_default=text("false")),
     _time("created_at", now=True),
     _time("finished_at"),
     CheckConstraint("cap_calls IS NULL OR reserved_calls + spent_calls <= cap_calls", name="cap_calls"),
@@ -321,6 +324,28 @@ workers = Table(
     _time("started_at", now=True),
     _time("beat_at", now=True),
     _time("left_at"),
+)
+
+# What is to be told of a run, on each channel. `not_before` is also the lease of whoever tells it now.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("reason", Text),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    _time("at", now=True),
+    _time("not_before", now=True),
+    _time("told_at"),
+    CheckConstraint("event IN ('done', 'stopped', 'paused', 'stalled')", name="event"),
+    CheckConstraint("channel IN ('webhook', 'command')", name="channel"),
+    CheckConstraint("state IN ('waiting', 'told', 'given_up')", name="state"),
+    Index("notices_waiting_idx", "not_before", postgresql_where=text("state = 'waiting'")),
+    Index("notices_run_id_idx", "run_id"),
 )
 
 # The pool of a run without trees: its seeds first, then every text that was generated, in the order in which they were

@@ -5,19 +5,23 @@ and the budget change together or not at all. Hints go out after the commit. Tre
 when a transaction fails they are thrown away and read again.
 """
 
+import structlog
 from sqlalchemy import Connection, Engine
 
-from db import calls, minutes, runs, tasks
+from db import calls, minutes, notices, runs, tasks
 from db.changes import trait_of
 from db.chaos import stumble
 from db.records import Run, Spend, TaskRow
 from orchestrator.budget import Prompts
 from orchestrator.config import PoolConfig, RunConfig, TreeConfig, present_config
 from orchestrator.course import Course, Hints
+from orchestrator.endings import pause
 from orchestrator.trees import Trees
 from orchestrator.widening import Widening
 from workers.config import Role
 from workers.contracts import MAX_ATTEMPTS
+
+log = structlog.get_logger()
 
 OWNER_LEASE_S = 20.0
 HINT_AGE_S = 30.0
@@ -63,14 +67,18 @@ class Driver:
             self._loaded = False
             raise
 
-    def sweep(self, hint_age_s: float = HINT_AGE_S) -> Hints:
-        """Frees what dead workers held, and returns due tasks whose hint seems lost; pauses on a broken endpoint."""
+    def sweep(self, hint_age_s: float = HINT_AGE_S, *, stall_s: float | None = None) -> Hints:
+        """Frees what dead workers held, and returns due tasks whose hint seems lost; pauses on a broken endpoint, and
+        announces a run in which nothing has moved for `stall_s`.
+        """
         with self._engine.begin() as connection:
             self._run = runs.hold(connection, self._run, lease_s=OWNER_LEASE_S)
             if error := tasks.complaint(connection, self._run.id, BROKEN_ENDPOINT):
-                runs.set_status(connection, self._run.id, "paused", reason=error.partition(": ")[2])
+                pause(connection, self._run, error.partition(": ")[2])
                 self._run = runs.by_id(connection, self._run.id)
                 return []
+            if stall_s is not None and notices.watch(connection, self._run.id, after_s=stall_s):
+                log.warning("run_stalled", run=self._run.name)
             return tasks.sweep(connection, self._run.id, max_attempts=MAX_ATTEMPTS, hint_age_s=hint_age_s)
 
     def let_go(self) -> None:

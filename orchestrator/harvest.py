@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
 from sqlalchemy import Connection
 
 from db import examples, judgements, nodes, runs, tasks, views
@@ -16,6 +15,7 @@ from db.records import JudgementRow, NewTask, Run, Spend, TreeRow
 from orchestrator.budget import Prompts, committed, out_of_time
 from orchestrator.config import TreeConfig
 from orchestrator.course import Hints
+from orchestrator.endings import end
 from orchestrator.forest import Growing, restored
 from orchestrator.growth import Writes
 from orchestrator.issue import NOTHING, Purse, judging_task, response_task
@@ -24,8 +24,6 @@ from orchestrator.search import candidates
 from orchestrator.search.harvest import estimates, evolved
 from orchestrator.seeds import Seed
 from workers.contracts import Reason
-
-log = structlog.get_logger()
 
 # So many more than may be chosen are judged again: who was unlucky the first time shall have a chance.
 _GENEROUS = 1.5
@@ -218,10 +216,8 @@ def _row(run_id: int, verdict: Verdict, waiting: str) -> dict[str, object]:
 
 
 def _end(connection: Connection, run: Run) -> None:
-    runs.set_phase(connection, run.id, "ended")
     reason = _left_undone(connection, run)
-    runs.set_status(connection, run.id, "stopped" if reason else "done", reason=reason)
-    log.info("run_ended", run=run.name, status="stopped" if reason else "done", reason=reason)
+    end(connection, run, reason, cut=reason is not None)
 
 
 def _left_undone(connection: Connection, run: Run) -> str | None:

@@ -13,7 +13,7 @@ from db import environment, guard
 from db.engine import check_reachable, open_engine
 from db.errors import ServiceError
 from db.migrate import check_current, migrate
-from orchestrator import stack
+from orchestrator import notices, stack
 from orchestrator.config import key_variables, read_file
 from orchestrator.local import LOCAL_MODEL, local_settings
 from workers.config import ANY_MODEL
@@ -58,7 +58,7 @@ def settings(config: Path | None) -> dict[str, Any]:
 def secrets() -> set[str]:
     """Every key and password that this environment, its configuration file and the local stack hold."""
     path = os.environ.get(CONFIG_VARIABLE)
-    keys = ["OPENAI_API_KEY", *(key_variables(Path(path)) if path else [])]
+    keys = ["OPENAI_API_KEY", notices.WEBHOOK, *(key_variables(Path(path)) if path else [])]
     local = stack.find()
     urls = [environment.read(environment.DATABASE), environment.read(environment.BROKER)]
     urls += [local.database_url, local.redis_url] if local else []
@@ -87,8 +87,8 @@ def find_places(config: Path | None, say: stack.Say) -> Places:
 
 
 def program_env(config: Path | None, found: stack.Stack | None, own_endpoint: bool) -> dict[str, str]:
-    """What worker processes must know. Named even when empty, so that a change of endpoint restarts them."""
-    env = {name: os.environ.get(name, "") for name in _ENDPOINT_VARIABLES}
+    """What the processes must know. Named even when empty, so that a change of endpoint restarts them."""
+    env = {name: os.environ.get(name, "") for name in (*_ENDPOINT_VARIABLES, *notices.VARIABLES)}
     env[CONFIG_VARIABLE] = str(config.resolve()) if config else os.environ.get(CONFIG_VARIABLE, "")
     if config is not None:
         env |= {name: os.environ.get(name, "") for name in key_variables(config)}

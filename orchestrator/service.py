@@ -11,6 +11,7 @@ from db.engine import AWAY, cause_of
 from db.errors import ConfigError, StaleLease, UserError
 from db.records import Run
 from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
+from orchestrator.endings import pause
 from orchestrator.hints import Hints
 
 log = structlog.get_logger()
@@ -22,8 +23,9 @@ SWEEP_S = 5.0
 class Orchestrator:
     """Any number of these may run; each run has one owner at a time, and a dead owner's runs are adopted by others."""
 
-    def __init__(self, engine: Engine, hints: Hints) -> None:
+    def __init__(self, engine: Engine, hints: Hints, *, stall_s: float | None = None) -> None:
         self._engine = engine
+        self._stall_s = stall_s
         self._hints = hints
         self._identity = workers.Identity.of_this_process((workers.ORCHESTRATOR,), 0)
         with engine.begin() as connection:
@@ -85,10 +87,9 @@ class Orchestrator:
                 self._pause(run, str(error))
 
     def _pause(self, run: Run, reason: str) -> None:
-        log.error("run_paused", run=run.name, cause=reason)
         with self._engine.begin() as connection:
             if runs.hold(connection, run, lease_s=OWNER_LEASE_S).status == "running":
-                runs.set_status(connection, run.id, "paused", reason=reason)
+                pause(connection, run, reason)
             runs.let_go(connection, run)
 
     def _drive(self, run_id: int, hint_age_s: float | None) -> bool:
@@ -97,7 +98,7 @@ class Orchestrator:
         try:
             moved, hints = driver.tick()
             if hint_age_s is not None and not driver.over:
-                hints += driver.sweep(hint_age_s)
+                hints += driver.sweep(hint_age_s, stall_s=self._stall_s)
         except StaleLease:
             log.warning("run_lost", run=driver.run.name)
             del self._drivers[run_id]

@@ -1,11 +1,12 @@
 """The state of a run as one object: what `status --json` prints, and what every display is drawn from."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
 
-from db import pool_views, views, workers
+from db import notices, pool_views, views, workers
 from db.changes import TRAITS, config_now
 from db.records import Run
 from orchestrator.pool_status import is_pool, pool_eta, pool_of
@@ -26,6 +27,7 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         "status": run.status,
         "phase": run.phase,
         "reason": run.reason,
+        "stalled": run.stalled,
         **grown,
         **_spent(connection, run),
         "failures": dict(views.reasons(connection, run.id)),
@@ -40,6 +42,7 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         ],
         "changes": [change.row() for change in run.changes],
         "endpoints": _endpoints(run),
+        "notices": [asdict(told) | {"at": told.at.isoformat()} for told in notices.of_run(connection, run.id)],
         "rate": {name: round(value, 3) for name, value in rates.items()},
         "elapsed_s": round(elapsed, 1),
         "driven_s": round(run.driven_s, 1),

@@ -7,7 +7,6 @@ overtakes the one before it. Everything here happens inside the transaction of o
 from collections.abc import Iterable, Sequence
 from time import perf_counter
 
-import structlog
 from sqlalchemy import Connection
 
 from db import pools, runs, tasks
@@ -15,6 +14,7 @@ from db.records import NewTask, RoundRow, Run, Spend, TaskRow
 from orchestrator.budget import Prompts, committed, instancing, out_of_time
 from orchestrator.config import PoolConfig
 from orchestrator.course import Hints
+from orchestrator.endings import end
 from orchestrator.generation.draws import demonstrations
 from orchestrator.generation.instances import instance_rows
 from orchestrator.generation.pacing import Over, next_round
@@ -33,8 +33,6 @@ from workers.contracts import (
     pool_payload_of,
     pool_result_of,
 )
-
-log = structlog.get_logger()
 
 
 class Widening:
@@ -231,14 +229,11 @@ class Widening:
         unpaid = list(self._pool.unsettled)
         for ordinal in unpaid:
             self._settle(connection, run.id, ordinal, InstantiateResult(failed=Reason.BUDGET))
-        runs.set_phase(connection, run.id, "ended")
         reason = over.reason if over else None
         if blocked:
             more = f", and {len(unpaid)} of its texts without instances" if unpaid else ""
             reason = f"the cap ended generation after {len(self._pool.rounds)} rounds{more}"
-        status = "stopped" if blocked else "done"
-        runs.set_status(connection, run.id, status, reason=reason)
-        log.info("run_ended", run=run.name, status=status, reason=reason)
+        end(connection, run, reason, cut=blocked)
 
 
 def _opened(number: int, prompts: int) -> RoundRow:

@@ -23,6 +23,7 @@ from orchestrator.cli.figures import (
     name_of,
     number,
     paid,
+    untold,
     usd,
     waiting,
 )
@@ -141,7 +142,7 @@ def _changes(status: Status) -> list[Text]:
 
 
 def _warnings(status: Status) -> list[Text]:
-    return [text for line in waiting(status) for text in (Text(""), Text(line, style="yellow"))]
+    return [text for line in (*waiting(status), *untold(status)) for text in (Text(""), Text(line, style="yellow"))]
 
 
 def summarise(status: Status) -> None:

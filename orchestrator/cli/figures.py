@@ -49,10 +49,18 @@ def duration(seconds: float) -> str:
 
 def waiting(status: Status) -> list[str]:
     """Why work is not being done just now."""
+    stalled = ["nothing has moved for a while"] if status["stalled"] else []
     if not status["waiting"]:
-        return []
+        return stalled
     cause = str(status["waiting"]["cause"])
-    return [f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}"]
+    return [*stalled, f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}"]
+
+
+def untold(status: Status) -> list[str]:
+    """What somebody should have been told, and was not."""
+    failed = [notice for notice in status["notices"] if notice["state"] != "told"]
+    words = {"waiting": "is tried again", "given_up": "was given up"}
+    return [f"telling of `{n['event']}` by {n['channel']} {words[n['state']]}: {n['error']}" for n in failed]
 
 
 def in_vain(status: Status) -> str:

@@ -11,7 +11,7 @@ from db.engine import check_reachable, open_engine
 from db.errors import UserError
 from db.guard import Finding
 from db.migrate import check_current
-from orchestrator import places, stack
+from orchestrator import notices, places, stack
 from orchestrator.config import build, read_file
 from workers.doctor import check_endpoints, check_worker_settings
 
@@ -31,6 +31,7 @@ def examine(config_file: Path | None) -> bool:
         ("database", lambda: _database(database)),
         ("broker", lambda: _broker(broker)),
         ("models", lambda: _models(config_file, local)),
+        ("notices", _notices),
         ("workers", lambda: _workers(database)),
     ]
     found = [_look(name, check) for name, check in checks]
@@ -87,6 +88,15 @@ def _models(config_file: Path | None, local: stack.Stack | None) -> str:
     env = {**os.environ, **places.program_env(config_file, local, places.has_endpoint(config_file))}
     work = check_endpoints(config.work, env)
     return ", ".join(f"{name}: {endpoint.model}" for name, endpoint in work.endpoints.items())
+
+
+def _notices() -> str:
+    found = [channel.place for channel in notices.channels(os.environ)]
+    after_s = notices.stall_s(os.environ)
+    stall = "a stall is never told" if after_s is None else f"a stall after {after_s / 60:g} minutes"
+    if not found:
+        return f"nobody is told of a run's end: set {notices.WEBHOOK} or {notices.COMMAND} for that"
+    return f"{', '.join(found)}; {stall}"
 
 
 def _workers(url: str | None) -> Finding:

@@ -19,7 +19,7 @@ from db.environment import broker_url, database_url
 from db.migrate import check_current
 from db.migrate import migrate as migrate_database
 from db.workers import alive
-from orchestrator import places, stack
+from orchestrator import notices, places, stack
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
@@ -115,6 +115,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     check_current(engine)
     if health:
         raise typer.Exit(0 if _lives(engine, orchestrators=True) else BROKEN)
+    channels, stall_s = notices.channels(os.environ), notices.stall_s(os.environ)
     _guard(engine, orchestrator=True)
     log_to_stderr()
     stop = Event()
@@ -122,7 +123,8 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
         signal.signal(name, lambda *_: stop.set())
     stop_telling = exposition.expose(place, [Figures(engine, broker_url())]) if place else None
     hints = Hints(broker_url())
-    Orchestrator(engine, hints).serve(stop)
+    with notices.telling(engine, channels):
+        Orchestrator(engine, hints, stall_s=stall_s).serve(stop)
     hints.close()
     if stop_telling:
         stop_telling()

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from tests.e2e.house import House, Model, Running, rows, until, write_seeds
+from tests.listening import SECRET, Listener, listening
 
 SERVICES: Mapping[str, Any] = yaml.safe_load(
     (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
 )["services"]
-WORKERS = 2
+ORCHESTRATORS, WORKERS = 2, 2
 # Of figures: in containers all have the same port, here each needs its own.
 PORT = 19464
 
@@ -31,6 +33,7 @@ class Project:
     cli: House
     services: Mapping[str, House]
     running: Mapping[str, Running]
+    webhook: Listener
 
 
 def environment(service: str, values: Mapping[str, str]) -> dict[str, str]:
@@ -63,12 +66,19 @@ def database(house: House) -> str:
 
 @pytest.fixture(scope="module")
 def project(house: House, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Migration to its end, then orchestrator and workers, in the order of `depends_on`."""
+    """Migration to its end, then orchestrators and workers, in the order of `depends_on`."""
+    with listening() as webhook:
+        yield from started(house, model, tmp_path_factory, webhook)
+
+
+def started(
+    house: House, model: Model, tmp_path_factory: pytest.TempPathFactory, webhook: Listener
+) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("compose")
     assert house.cli("up").code == 0
     stack_url = database(house)
     broker = f"{(house.stack().redis_url or '').rpartition('/')[0]}/1"
-    values = {"POSTGRES_PASSWORD": "p", "VALKEY_PASSWORD": "v", **model.env}
+    values = {"POSTGRES_PASSWORD": "p", "VALKEY_PASSWORD": "v", "INSTRUCTREE_WEBHOOK": webhook.url, **model.env}
     services: dict[str, House] = {}
     for name in ("migrate", "orchestrator", "worker", "cli"):
         env = environment(name, values)
@@ -78,13 +88,13 @@ def project(house: House, model: Model, tmp_path_factory: pytest.TempPathFactory
     migrated = services["migrate"].cli(*SERVICES["migrate"]["command"])
     assert migrated.code == 0, migrated.err
     with ExitStack() as stack:
-        names = ["orchestrator", *["worker"] * WORKERS]
+        names = [*["orchestrator"] * ORCHESTRATORS, *["worker"] * WORKERS]
         running = {
             f"{name}-{i}": stack.enter_context(house.running(*SERVICES[name]["command"], folder=folder))
             for i, name in enumerate(names)
             for house in [services[name].at({"INSTRUCTREE_METRICS": f"127.0.0.1:{PORT + i}"})]
         }
-        yield Project(cli=services["cli"], services=services, running=running)
+        yield Project(cli=services["cli"], services=services, running=running, webhook=webhook)
 
 
 def healthy(project: Project, name: str) -> bool:
@@ -96,7 +106,7 @@ def healthy(project: Project, name: str) -> bool:
 @pytest.mark.parametrize("name", ["orchestrator", "worker"])
 def test_the_health_check_of_a_service_passes_once_it_is_up(project: Project, name: str) -> None:
     until(lambda: healthy(project, name), f"{name} is healthy", patience_s=30, every_s=0.5)
-    assert [service.process.poll() for service in project.running.values()] == [None] * (1 + WORKERS)
+    assert [service.process.poll() for service in project.running.values()] == [None] * len(project.running)
 
 
 def test_a_run_completes_and_verifies(project: Project, tmp_path: Path) -> None:
@@ -110,15 +120,25 @@ def test_a_run_completes_and_verifies(project: Project, tmp_path: Path) -> None:
     assert {worker["pid"] for worker in status["workers"]} == pids
     assert project.cli.verified("first")
     assert not project.cli.home.exists()
+    assert told_of(project) == [("first", "done", status["examples"], status["calls"])]
+    assert {one["state"] for one in until(lambda: project.cli.status("first")["notices"], "it is marked")} == {"told"}
+
+
+def told_of(project: Project) -> list[tuple[str, str, int, int]]:
+    """What the webhook was told within three looks of every orchestrator: all of them have the same settings."""
+    until(lambda: project.webhook.heard, "the webhook is told", patience_s=30)
+    time.sleep(6)
+    heard = [body for _, body in project.webhook.heard]
+    return [(it["run"], it["event"], it["figures"]["examples"], it["figures"]["calls"]) for it in heard]
 
 
 def test_each_process_tells_its_figures(project: Project) -> None:
     pages = []
-    for number in range(1 + WORKERS):
+    for number in range(len(project.running)):
         with urlopen(f"http://127.0.0.1:{PORT + number}/metrics", timeout=10) as answer:
             pages.append(answer.read().decode())
     ended = sum(map(float, re.findall(r'^instructree_tasks_ended_total\{.*result="done"\} (\S+)$', pages[0], re.M)))
-    handled = re.findall(r"^instructree_tasks_handled_total (\S+)$", "\n".join(pages[1:]), re.M)
+    handled = re.findall(r"^instructree_tasks_handled_total (\S+)$", "\n".join(pages[ORCHESTRATORS:]), re.M)
     assert len(handled) == WORKERS and 0 < ended <= sum(map(float, handled))
     assert re.search(r"^instructree_database_up 1.0$", pages[0], re.M)
     assert f"instructree_worker_slots {16.0 * WORKERS}" in pages[0]
@@ -138,7 +158,8 @@ def test_stopping_a_service_ends_it_in_order_and_its_health_with_it(project: Pro
     """Last of the module: what compose sends first, well within the grace period of the file."""
     for service in project.running.values():
         service.process.send_signal(signal.SIGTERM)
-    assert [service.ended(30).code for service in project.running.values()] == [0] * (1 + WORKERS)
-    assert [service.err.read_text().count("Traceback") for service in project.running.values()] == [0] * (1 + WORKERS)
+    assert [service.ended(30).code for service in project.running.values()] == [0] * len(project.running)
+    said = [service.err.read_text() for service in project.running.values()]
+    assert [(text.count("Traceback"), text.count(SECRET)) for text in said] == [(0, 0)] * len(said)
     for name in ("orchestrator", "worker"):
         assert not healthy(project, name)

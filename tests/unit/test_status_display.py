@@ -37,6 +37,8 @@ FULL: dict[str, Any] = {
     "calls_replayed": 7,
     "calls_unanswered": {},
     "waiting": None,
+    "stalled": False,
+    "notices": [],
     "tokens_in": 100_000,
     "tokens_out": 20_000,
     "usd": 0.1234,
@@ -177,6 +179,14 @@ def test_why_a_run_waits_is_shown_on_a_terminal_and_in_a_line():
     waiting = status(waiting={"tasks": 8, "cause": "ConnectionFailed: endpoint 'default' cannot be reached: refused"})
     said = "8 tasks wait: endpoint 'default' cannot be reached: refused"
     assert said in " ".join(shown(panel(waiting)).split()) and said in one_line(waiting)
+
+
+def test_a_stall_and_what_nobody_could_be_told_are_shown():
+    failed = {"event": "done", "channel": "webhook", "state": "given_up", "error": "answered 500"}
+    shown_of = " ".join(shown(panel(status(stalled=True, notices=[failed]))).split())
+    assert "nothing has moved for a while" in shown_of
+    assert "telling of `done` by webhook was given up: answered 500" in shown_of
+    assert "telling" not in shown(panel(status(notices=[{**failed, "state": "told"}])))
 
 
 def test_the_summary_names_calls_that_may_have_been_paid_for_in_vain(capsys: pytest.CaptureFixture[str]):

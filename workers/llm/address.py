@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from db.environment import read
+from db.environment import ALLOW_HTTP, read
 from db.errors import ConfigError, ServiceError
 
 BASE_URL = "OPENAI_BASE_URL"
 API_KEY = "OPENAI_API_KEY"
 CONFIG = "INSTRUCTREE_CONFIG"
-ALLOW_HTTP = "INSTRUCTREE_ALLOW_HTTP"
 DEFAULT = "default"
 # Where the key alone points to, as in every program that uses these variables.
 _OPENAI = "https://api.openai.com/v1"
