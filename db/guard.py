@@ -15,6 +15,7 @@ from db import broker, workers
 from db.broker import Place, is_loopback
 from db.environment import BROKER, DATABASE
 from db.errors import ConfigError, ServiceError
+from db.migrate import current
 from db.workers import SILENT_S, WorkerRow
 
 # Before these: no pipelined publishing (Celery, kombu), pools without a bound (redis), another HTTP library (openai).
@@ -180,6 +181,21 @@ def check_company(connection: Connection, mine: str, *, orchestrator: bool) -> F
     strangers = _of_other_version(workers.alive(connection), mine) if orchestrator else []
     warnings = [f"worker {row.id} is {row.version}, this orchestrator is {mine}: restart it" for row in strangers]
     return Finding(said=f"all of version {mine}" if not warnings else "mixed versions", warnings=tuple(warnings))
+
+
+def check_fit(connection: Connection, mine: str, schema: str) -> None:
+    """Whether a worker that is at work may go on: it was begun for this version of the program and of the schema.
+
+    Raises:
+        ServiceError: the database was migrated since, or an orchestrator of another version is at work.
+    """
+    found = current(connection)
+    if found != schema:
+        raise ServiceError(
+            f"the database has schema {found or 'none'} now, and this worker was begun for {schema}: "
+            "start it again with the version that goes with it"
+        )
+    check_company(connection, mine, orchestrator=False)
 
 
 def _of_other_version(rows: Iterable[WorkerRow], mine: str) -> list[WorkerRow]:

@@ -319,11 +319,15 @@ workers = Table(
     Column("version", Text, nullable=False),
     Column("queues", ARRAY(Text), nullable=False),
     Column("slots", Integer, nullable=False),
+    # What somebody said they are to be; read at each beat.
+    Column("slots_wanted", Integer),
     Column("busy", Integer, nullable=False),
     _count("tasks_done"),
     _time("started_at", now=True),
     _time("beat_at", now=True),
     _time("left_at"),
+    # Why it was refused work, at its start or later.
+    Column("refused", Text),
 )
 
 # What is to be told of a run, on each channel. `not_before` is also the lease of whoever tells it now.

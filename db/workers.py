@@ -13,6 +13,10 @@ from db.schema import workers
 
 # What an orchestrator is registered under: it takes no tasks, but whoever looks after it wants to know that it lives.
 ORCHESTRATOR = "orchestrator"
+# Threads of one process; more of them wait for each other.
+MOST_SLOTS = 1024
+# For so long one that was refused is shown: it is started again and again by whoever looks after it.
+REFUSED_S = 600
 # A worker beats every few seconds; one that has been silent for this long is not counted as alive.
 SILENT_S = 30
 
@@ -49,9 +53,26 @@ class WorkerRow:
     version: str
     queues: tuple[str, ...]
     slots: int
+    slots_wanted: int | None
     busy: int
     tasks_done: int
     silent_s: float
+
+    @property
+    def slots_to_be(self) -> int:
+        """How many it takes from its next beat on."""
+        return self.slots if self.slots_wanted is None else self.slots_wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRow:
+    """A worker that was not let work, and when it last tried."""
+
+    host: str
+    pid: int
+    version: str
+    reason: str
+    ago_s: float
 
 
 def register(connection: Connection, process: Identity) -> None:
@@ -59,10 +80,40 @@ def register(connection: Connection, process: Identity) -> None:
     connection.execute(insert(workers).values(**values).on_conflict_do_nothing())
 
 
-def beat(connection: Connection, worker: str, *, busy: int, tasks_done: int) -> None:
-    connection.execute(
-        update(workers).where(workers.c.id == worker).values(busy=busy, tasks_done=tasks_done, beat_at=func.now())
-    )
+def beat(connection: Connection, worker: str, *, busy: int, tasks_done: int, slots: int = 0) -> int | None:
+    """Shows that it lives, and what it does. Returns how many slots it is to have, where somebody said so."""
+    values = {"busy": busy, "tasks_done": tasks_done, "slots": slots, "beat_at": func.now()}
+    beaten = update(workers).where(workers.c.id == worker).values(**values)
+    return connection.execute(beaten.returning(workers.c.slots_wanted)).scalar_one_or_none()
+
+
+def want_slots(connection: Connection, ids: Sequence[str], slots: int) -> None:
+    """Says how many tasks these workers are to take at once; each reads it at its next beat."""
+    connection.execute(update(workers).where(workers.c.id.in_(ids)).values(slots_wanted=slots))
+
+
+def refuse(connection: Connection, worker: str, reason: str) -> None:
+    """Notes why a worker may take no more tasks."""
+    connection.execute(update(workers).where(workers.c.id == worker).values(refused=reason))
+
+
+def refuse_start(connection: Connection, process: Identity, reason: str) -> None:
+    """Notes that a worker was not let begin: one row for all that this host tries with this version."""
+    again = {"pid": process.pid, "queues": list(process.queues), "slots": process.slots, "refused": reason}
+    shown = {**again, "beat_at": func.now(), "left_at": func.now(), "started_at": func.now()}
+    values = {"id": f"{process.host}:refused:{process.version}", "host": process.host, "version": process.version}
+    row = insert(workers).values(**values, **shown, busy=0)
+    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=shown))
+
+
+def refused(connection: Connection) -> list[RefusedRow]:
+    """Workers that were refused work lately, the last one first."""
+    since = func.extract("epoch", func.now() - workers.c.beat_at)
+    query = select(workers, since.label("ago_s")).where(workers.c.refused.is_not(None), since < REFUSED_S)
+    return [
+        RefusedRow(host=row.host, pid=row.pid, version=row.version, reason=row.refused, ago_s=float(row.ago_s))
+        for row in connection.execute(query.order_by(workers.c.beat_at.desc()))
+    ]
 
 
 def leave(connection: Connection, worker: str) -> None:
@@ -85,6 +136,7 @@ def alive(connection: Connection, *, hosts: Sequence[str] = (), orchestrators: b
             version=row.version,
             queues=tuple(row.queues),
             slots=row.slots,
+            slots_wanted=row.slots_wanted,
             busy=row.busy,
             tasks_done=row.tasks_done,
             silent_s=float(row.silent_s),

@@ -36,10 +36,8 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         "mean_evolved": _means(views.evolved_means(connection, run.id)),
         "mean_harvest": _means(views.harvest_means(connection, run.id)),
         "queues": {kind: dict(queue) for kind, queue in views.queues(connection, run.id).items()},
-        "workers": [
-            {"id": w.id, "host": w.host, "pid": w.pid, "slots": w.slots, "busy": w.busy, "tasks_done": w.tasks_done}
-            for w in workers.alive(connection)
-        ],
+        "workers": [{**asdict(w), "silent_s": round(w.silent_s, 1)} for w in workers.alive(connection)],
+        "refused": [asdict(one) for one in workers.refused(connection)],
         "changes": [change.row() for change in run.changes],
         "endpoints": _endpoints(run),
         "notices": [asdict(told) | {"at": told.at.isoformat()} for told in notices.of_run(connection, run.id)],

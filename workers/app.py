@@ -9,7 +9,8 @@ from threading import Event, Timer
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
+from celery.worker.consumer import Consumer
 
 from db import broker, exposition
 from db.broker import KEY_PREFIX
@@ -63,6 +64,7 @@ app.conf.update(
     worker_send_task_events=False,  # every number we show comes from SQL, which drops nothing
     task_default_queue=Kind.EXPAND.value,
     worker_consumer="workers.hearing:Hearing",
+    worker_pool="workers.slots:Pool",  # threads, as many as there are tasks in hand
 )
 
 # How long SIGTERM may be answered with finishing what is in hand; the local stack kills after twenty seconds.
@@ -77,7 +79,9 @@ def _carry_out(task_id: object) -> None:
     if type(task_id) is not int or not 0 < task_id < 2**63:
         log.warning("hint_refused", kind_of_argument=type(task_id).__name__)
         return
-    _hands[0].runner.run(task_id)
+    with _hands[0].slots.one() as free:
+        if free:
+            _hands[0].runner.run(task_id)
 
 
 # Named by hand, never by where the function lives: a message may be older than the code that reads it.
@@ -102,10 +106,19 @@ def _open_hands(sender: object = None, **_: object) -> None:
         _hands.append(open_hands(queues, getattr(sender, "concurrency", None) or 1))
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _fetch_as_many_as_there_are_slots(sender: Consumer, **_: object) -> None:
+    """Each time it is connected to the broker."""
+    for hands in _hands:
+        hands.slots.heard_by(sender)
+
+
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _end_in_time(**_: object) -> None:
     """Celery waits for the tasks in hand for as long as they take; whoever stops us will not."""
     _told_to_stop.set()
+    for hands in _hands:
+        hands.slots.close()
     timer = Timer(_grace_s(), _abandon)
     timer.daemon = True  # or a worker that has ended in time would wait for it
     timer.start()
@@ -147,20 +160,23 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
 
     Raises:
         ConfigError: metrics cannot be served there.
+        ServiceError: it was refused work, because it does not go with the orchestrator or the database any more.
         ServiceError: it ended although nobody had told it to. Whoever runs it should start it anew.
     """
     check_settings()
     _grace_s()
     app.conf.update(broker_url=broker_url(), broker_use_ssl=broker.tls(broker_url()))
-    arguments = ["worker", "--pool=threads", f"--concurrency={slots}", f"--queues={','.join(queues)}"]
+    arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
     try:
         if metrics:
-            exposition.expose(metrics, [OwnFigures(_hands[0].held, slots=slots)])
+            exposition.expose(metrics, [OwnFigures(_hands[0].held, _hands[0].slots)])
         app.worker_main([*arguments, *quiet, f"--hostname=instructree-{os.getpid()}@%h"])
     finally:
         for hands in _hands:
             hands.close()
+    if refused := _hands[0].heart.refused:
+        raise ServiceError(refused)
     if not _told_to_stop.is_set():
         raise ServiceError("the worker has stopped hearing hints by itself: look at its log, and start it again")

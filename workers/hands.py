@@ -16,10 +16,13 @@ from workers.llm.gateway import Gateway, open_gateway
 from workers.llm.limits import Limiter, RedisLimiter
 from workers.process import Heart, Held, Loop
 from workers.run_task import Runner
+from workers.slots import Slots
 
 log = structlog.get_logger()
 
 ABANDONED_EXIT = 1
+# To the database, for 16 tasks that are at it, the ledger and the heart. They are made when they are needed.
+_CONNECTIONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Hands:
     gateway: Gateway
     limiter: Limiter
     held: Held
+    slots: Slots
     heart: Heart
     runner: Runner
 
@@ -59,7 +63,7 @@ class Hands:
 def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     """Builds the shared state of this process; nothing in it is made on demand."""
     # Claims and results are short; a few connections serve many slots, the ledger and the heart.
-    engine = open_engine(database_url(), pool_size=min(slots, 16) + 4)
+    engine = open_engine(database_url(), pool_size=_CONNECTIONS)
     loop = Loop()
     book = addresses_from_environment()
     limiter = RedisLimiter(broker_url(), book)
@@ -67,8 +71,11 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     held = Held()
     identity = Identity.of_this_process(queues, slots)
     known = Known(engine)
-    heart = Heart(engine, identity, held, known)
+    places = Slots(slots)
+    heart = Heart(engine, identity, held, known, places)
     heart.start()
     log.info("worker_ready", worker=identity.id, queues=",".join(queues), slots=slots)
     runner = Runner(engine, loop, gateway, identity, held, known)
-    return Hands(engine=engine, loop=loop, gateway=gateway, limiter=limiter, held=held, heart=heart, runner=runner)
+    return Hands(
+        engine=engine, loop=loop, gateway=gateway, limiter=limiter, held=held, slots=places, heart=heart, runner=runner
+    )

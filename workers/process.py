@@ -5,22 +5,27 @@ It is built whole before the first task is taken. (Two threads that built it on 
 
 import asyncio
 import os
+import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from db import tasks, workers
 from db.engine import AWAY, cause_of
+from db.errors import UserError
+from db.guard import check_fit
+from db.migrate import head
 from db.records import Lease
 from db.workers import Identity
 from workers.config import LONGEST_DEADLINE_S
 from workers.known import Known
+from workers.slots import Slots
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -83,13 +88,31 @@ class Held:
 
 
 class Heart:
-    """Beats: extends the leases held, shows in the register that this worker lives, and looks what was changed."""
+    """Beats: extends the leases held, shows in the register that this worker lives, and looks what was changed.
 
-    def __init__(self, engine: Engine, identity: Identity, held: Held, known: Known) -> None:
+    One that does not go with the orchestrator or the database any more is `refused` work: it begins no task from then
+    on, and `end` is called, which lets it finish what is in hand.
+    """
+
+    refused: str | None = None
+
+    def __init__(
+        self,
+        engine: Engine,
+        identity: Identity,
+        held: Held,
+        known: Known,
+        slots: Slots,
+        *,
+        end: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM),
+    ) -> None:
         self._engine = engine
         self._identity = identity
         self._held = held
         self._known = known
+        self._slots = slots
+        self._end = end
+        self._schema = head()
         self._stop = Event()
         self._thread = Thread(target=self._beat_on, name="heart", daemon=True)
 
@@ -129,8 +152,32 @@ class Heart:
         tokens = self._held.tokens()
         with self._engine.begin() as connection:
             kept = tasks.beat(connection, tokens, lease_s=LEASE_S)
-            workers.beat(connection, self._identity.id, busy=len(tokens), tasks_done=self._held.done)
+            wanted = self._show(connection, busy=len(tokens))
         for task_id, _ in tokens:
             if task_id not in kept:
                 log.warning("lease_lost", task=task_id)
+        if wanted not in (None, self._slots.count):
+            self._slots.change(wanted)
+            with self._engine.begin() as connection:
+                self._show(connection, busy=len(self._held.tokens()))
         self._known.refresh()
+        if self.refused is None:
+            self._look_about()
+
+    def _look_about(self) -> None:
+        """Whether we still go with the others."""
+        try:
+            with self._engine.connect() as connection:
+                check_fit(connection, self._identity.version, self._schema)
+        except UserError as error:
+            self.refused = str(error)
+            log.critical("refused", cause=self.refused)
+            self._slots.close()
+            with self._engine.begin() as connection:
+                workers.refuse(connection, self._identity.id, self.refused)
+            self._end()
+
+    def _show(self, connection: Connection, *, busy: int) -> int | None:
+        """In the register; returns how many slots we are to have, where somebody said so."""
+        mine, done = self._identity.id, self._held.done
+        return workers.beat(connection, mine, busy=busy, tasks_done=done, slots=self._slots.count)

@@ -10,10 +10,10 @@ Show = Callable[[Status], None]
 
 def name_of(status: Status) -> str:
     """The run's name without what a terminal would take for a command."""
-    return _plain(str(status["name"]))
+    return plain(str(status["name"]))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -80,7 +80,7 @@ def paid(status: Status) -> str:
 
 def change_line(change: Mapping[str, Any]) -> str:
     """A change of a run's settings in words."""
-    return f"{_plain(change['what'])} {_value(change['from'])} -> {_value(change['to'])}"
+    return f"{plain(change['what'])} {_value(change['from'])} -> {_value(change['to'])}"
 
 
 def _value(value: float | None) -> str:

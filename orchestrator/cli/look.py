@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Connection, Engine
 
 from db import laws, runs, tasks
@@ -19,13 +19,14 @@ from orchestrator.begin import ENDED
 from orchestrator.changing import refuse_ended
 from orchestrator.cli.display import one_line, panel
 from orchestrator.cli.exits import BROKEN
+from orchestrator.cli.options import AsJson as AsJson
 from orchestrator.cli.say import say
+from orchestrator.cli.workers import refused_lines, workers_table
 from orchestrator.export import FORMATS, rows_of, write
 from orchestrator.places import existing_engine
 from orchestrator.status import status_of
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,11 +68,9 @@ def _print_status(found: dict[str, object], as_json: bool) -> None:
         return
     console = Console(highlight=False)
     console.print(panel(found))
-    table = Table("worker", "host", "pid", "slots", "busy", "tasks done", box=None)
-    for worker in found["workers"]:  # type: ignore[attr-defined]  # status_of gives a list of objects
-        columns = ("id", "host", "pid", "slots", "busy", "tasks_done")
-        table.add_row(*(str(worker[column]) for column in columns))
-    console.print(table)
+    console.print(workers_table(found["workers"]))  # type: ignore[arg-type]  # status_of gives a list of objects
+    for line in refused_lines(found["refused"]):  # type: ignore[arg-type]
+        console.print(Text(line, style="yellow"))
 
 
 def _list_runs(engine: Engine, as_json: bool) -> None:

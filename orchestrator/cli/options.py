@@ -8,3 +8,4 @@ import typer
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar="INSTRUCTREE_CONFIG", help="Configuration file (TOML)")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else")]

@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -11,14 +13,16 @@ from typing import Annotated
 import structlog
 import typer
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import exposition, guard
 from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url
+from db.errors import UserError
 from db.migrate import check_current
 from db.migrate import migrate as migrate_database
-from db.workers import alive
+from db.workers import MOST_SLOTS, Identity, alive, refuse_start
 from orchestrator import notices, places, stack
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import ConfigFile
@@ -72,7 +76,9 @@ def worker(
     queues: Annotated[
         str | None, typer.Option("--queues", help="Kinds of task to take: all that this machine can do, unless named")
     ] = None,
-    slots: Annotated[int, typer.Option("--slots", min=1, max=1024, help="Tasks at once")] = 16,
+    slots: Annotated[
+        int, typer.Option("--slots", min=1, max=MOST_SLOTS, help="Tasks at once; `workers --slots` changes it")
+    ] = 16,
     metrics: Metrics = None,
     health: Health = False,
 ) -> None:
@@ -83,13 +89,28 @@ def worker(
     place = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
-    check_current(engine)
-    if health:
-        raise typer.Exit(0 if _lives(engine) else BROKEN)
-    _guard(engine, orchestrator=False)
+    with _visibly(engine, Identity.of_this_process(names, slots)):
+        check_current(engine)
+        if health:
+            raise typer.Exit(0 if _lives(engine) else BROKEN)
+        _guard(engine, orchestrator=False)
     engine.dispose()
     log_to_stderr()
     app.serve(names, slots, place)
+
+
+@contextmanager
+def _visibly(engine: Engine, worker: Identity) -> Iterator[None]:
+    """Who is refused work is in the register with the reason, so that whoever wonders where it is finds it there."""
+    try:
+        yield
+    except UserError as error:
+        try:
+            with engine.begin() as connection:
+                refuse_start(connection, worker, str(error))
+        except SQLAlchemyError:
+            pass  # a register of another schema: the line on the terminal must do
+        raise
 
 
 def _guard(engine: Engine, *, orchestrator: bool) -> None:

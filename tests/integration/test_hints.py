@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -326,7 +326,83 @@ def test_sigterm_ends_what_is_in_hand_and_leaves_the_rest(engine: Engine, valkey
         assert workers.alive(connection) == []
 
 
+# -- slots that change
+
+
+@pytest.mark.slow
+def test_a_worker_takes_as_many_tasks_at_once_as_it_was_told_last(
+    engine: Engine, valkey: Valkey, sender: Hints
+) -> None:
+    sender.send(waiting_tasks(engine, 150))
+    with working(engine, valkey, "--latency-fixed", "--latency", "500", slots=2):
+        until(lambda: count(engine, LEASED) == 2, "it is at work", every_s=0.05)
+        assert most_at_once(engine, 2.0) == 2
+        told(engine, 12)
+        until(lambda: count(engine, LEASED) == 12, "the new slots are used", patience_s=15, every_s=0.05)
+        assert most_at_once(engine, 2.0) == 12
+        assert registered(engine) == (12, 12)
+        told(engine, 3)
+        until(lambda: registered(engine)[0] == 3, "the worker has heard of it", patience_s=15)
+        time.sleep(1.5)  # what it had in hand then has ended
+        assert most_at_once(engine, 3.0) == 3
+        # No hint is kept from others: fetched are those in hand.
+        assert valkey.unacknowledged() <= 4
+        told(engine, 40)
+        until(lambda: count(engine, "state = 'done'") == 150, "all tasks are done", patience_s=60)
+    assert count(engine, "attempts = 1") == 150
+
+
+LEASED = "state = 'leased'"
+
+
+def most_at_once(engine: Engine, seconds: float) -> int:
+    deadline, most = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        most = max(most, count(engine, LEASED))
+        time.sleep(0.02)
+    return most
+
+
+def told(engine: Engine, slots: int) -> None:
+    with engine.begin() as connection:
+        workers.want_slots(connection, [one.id for one in workers.alive(connection)], slots)
+
+
+def registered(engine: Engine) -> tuple[int, int | None]:
+    with engine.connect() as connection:
+        (found,) = workers.alive(connection)
+        return found.slots, found.slots_wanted
+
+
 # -- the guard
+
+
+def schema_moves_on(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (lambda engine: other(engine, "99.0.0", [workers.ORCHESTRATOR]), "the orchestrator on far is 99.0.0"),
+        (schema_moves_on, "the database has schema 9999 now, and this worker was begun for"),
+    ],
+)
+def test_a_worker_that_does_not_go_with_the_others_any_more_takes_no_more_tasks_and_says_why(
+    engine: Engine, valkey: Valkey, sender: Hints, happens: Callable[[Engine], object], said: str
+) -> None:
+    with working(engine, valkey, "--latency-fixed", "--latency", "400", slots=2) as worker:
+        sender.send(waiting_tasks(engine, 100))
+        until(lambda: count(engine, LEASED) == 2, "it is at work", every_s=0.05)
+        happens(engine)
+        assert worker.wait(40) == 2
+    assert count(engine, LEASED) == 0 and count(engine, "state = 'ready'") > 0
+    with engine.connect() as connection:
+        assert workers.alive(connection) == []
+        (found,) = workers.refused(connection)
+    assert said in found.reason and found.ago_s < 40
 
 
 def other(engine: Engine, version: str, queues: Sequence[str]) -> Identity:
@@ -355,8 +431,13 @@ def test_no_part_starts_on_a_broker_that_evicts(engine: Engine, valkey: Valkey, 
 @pytest.mark.parametrize("part", ["worker", "orchestrator"])
 def test_no_part_starts_beside_an_orchestrator_of_another_version(engine: Engine, valkey: Valkey, part: str) -> None:
     other(engine, "99.0.0", [workers.ORCHESTRATOR])
-    line = refused(engine, valkey, part)
+    for _ in range(2):  # whoever looks after it starts it again
+        line = refused(engine, valkey, part)
     assert f"this {part} is " in line and "on far is 99.0.0" in line and "install the same version" in line
+    with engine.connect() as connection:
+        shown = workers.refused(connection)
+    if part == "worker":  # an orchestrator has no work to be refused
+        assert [f"instructree: {one.reason}" for one in shown] == [line]
 
 
 def test_an_orchestrator_only_warns_of_workers_of_another_version_and_forgets_those_that_left(engine: Engine) -> None:

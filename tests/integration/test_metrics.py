@@ -24,6 +24,7 @@ from orchestrator.metrics import Figures, Tally
 from tests.integration.night import Hands, finish, good, start, widened
 from workers.metrics import OwnFigures
 from workers.process import Held
+from workers.slots import Slots
 
 NOWHERE = "redis://127.0.0.1:1/0"
 Series = Mapping[tuple[str, tuple[str, ...]], float]
@@ -233,7 +234,7 @@ def panels() -> list[tuple[str, str]]:
 def test_nothing_asks_for_a_series_that_is_not_exported(engine: Engine, redis_url: str):
     registry = CollectorRegistry()
     registry.register(Figures(engine, redis_url))
-    registry.register(OwnFigures(Held(), slots=1))
+    registry.register(OwnFigures(Held(), Slots(1)))
     ProcessCollector(namespace="instructree", registry=registry)
     exported = set(re.findall(r"^# TYPE (\S+)", generate_latest(registry).decode(), re.M))
     asked = [*panels(), *((rule["alert"], rule["expr"]) for rule in ALERTS)]
