@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from db.minutes import Minute
+from db.records import Change
 from orchestrator.report import plots
+from orchestrator.report.turns import lowered, told
 
 # More marks than these would stand closer than they can be told apart.
 MOST_SPANS = 120
@@ -70,8 +72,8 @@ class Night:
     plot: plots.Plot | None
 
 
-def night(rows: Iterable[Minute]) -> Night | None:
-    """None for a run of which there is too little to tell."""
+def night(rows: Iterable[Minute], changes: Sequence[Change] = ()) -> Night | None:
+    """`changes` that let less through explain a dip. None for a run of which there is too little to tell."""
     spans = _spans(sorted(rows, key=lambda row: row.minute))
     busy = [span for span in spans if span.done]
     if not busy or sum(span.minutes for span in spans) < FEWEST_MINUTES:
@@ -83,7 +85,7 @@ def night(rows: Iterable[Minute]) -> Night | None:
     return Night(
         spans=tuple(spans),
         usual=usual,
-        dips=tuple(_dips(spans, usual)),
+        dips=tuple(_dips(spans, usual, [change for change in changes if lowered(change)])),
         plot=plots.lines(whole, [("after", [span.pace for span in spans])]),
     )
 
@@ -109,7 +111,7 @@ def _joined(parts: Sequence[Span] | Sequence[Minute], *, start: datetime, minute
     return Span(start=start, minutes=minutes, **sums)
 
 
-def _dips(spans: Sequence[Span], usual: float) -> list[Dip]:
+def _dips(spans: Sequence[Span], usual: float, changes: Sequence[Change]) -> list[Dip]:
     """The first span and the last are left out: there the run begins and ends."""
     found: list[list[Span]] = []
     before = False
@@ -122,15 +124,19 @@ def _dips(spans: Sequence[Span], usual: float) -> list[Dip]:
         before = low
     dips = [_joined(some, start=some[0].start, minutes=sum(span.minutes for span in some)) for some in found]
     worst = sorted(dips, key=lambda span: span.done - usual * span.minutes)[:_MOST_DIPS]
-    return [Dip(span=span, cause=_cause(span, spans)) for span in sorted(worst, key=lambda span: span.start)]
+    return [Dip(span=span, cause=_cause(span, spans, changes)) for span in sorted(worst, key=lambda span: span.start)]
 
 
-def _cause(dip: Span, spans: Sequence[Span]) -> str:
+def _cause(dip: Span, spans: Sequence[Span], changes: Sequence[Change]) -> str:
     if not dip.ended:
         return "nothing ended: the run was paused, or the endpoint or the database away"
     if dip.retries > _MANY_RETRIES * dip.ended:
         tasks = "1 task" if dip.retries == 1 else f"{dip.retries} tasks"
         return f"{tasks} had to be begun again: workers died, or answers were lost"
+    # Made in it, or in the span before it.
+    made = [change for change in changes if dip.start - spans[0].minutes * _ONE <= change.at < dip.end]
+    if made:
+        return told(made[-1])
     times = _longer(dip, spans, lambda span: span.run_s)
     if times > _LONG:
         return f"tasks took {times:.1f} times as long as usual: the endpoint was slow or refused"

@@ -13,6 +13,7 @@ from orchestrator.report.night import night
 from orchestrator.report.numbers import edges, finite
 from orchestrator.report.panels import TreeView, view
 from orchestrator.report.summary import summarise
+from orchestrator.report.turns import turns
 
 _SHADES = 8
 
@@ -32,7 +33,8 @@ def render(story: RunStory) -> str:
         whiskers=charts.whiskers(report.operators),
         legend=_legend(bounds),
         groups=_groups(report, forest, story, bounds),
-        night=night(story.minutes),
+        night=night(story.minutes, story.run.changes),
+        turns=turns(story.run.changes, story.minutes),
     )
 
 

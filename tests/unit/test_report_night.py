@@ -1,12 +1,17 @@
 """The section on how the night went: minutes without anything, dips and what caused them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from db.minutes import BOUNDS_S, Minute
+from db.records import Change
+from orchestrator.report import render
 from orchestrator.report.night import MOST_SPANS, Night, night
+from orchestrator.report.turns import turns
+from tests.unit.report_story import story
 
 BEGIN = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
 NONE = (0,) * (len(BOUNDS_S) + 1)
@@ -81,3 +86,54 @@ def test_of_a_few_minutes_nothing_is_told():
     assert night([]) is None
     assert night([minute(0, 5), minute(1, 5)]) is None
     assert night([minute(n, 0) for n in range(20)]) is None
+
+
+ROOM = "endpoints.default.concurrency"
+
+
+def changed(number: float, what: str = ROOM, before: float | None = 32, after: float | None = 2) -> Change:
+    return Change(at=BEGIN + timedelta(minutes=number), what=what, before=before, after=after)
+
+
+SLOW = {n: minute(n, 20, each={"run_s": 9.0}) for n in range(10, 14)}
+
+
+@pytest.mark.parametrize("change", [changed(9.5), changed(10.2), changed(9.5, before=None)])
+def test_a_limit_that_was_lowered_then_is_the_cause_of_a_dip(change: Change):
+    found = night(steady(30, SLOW), [change])
+    assert found
+    assert [dip.cause.split(" was set from ")[0] for dip in found.dips] == ["concurrency of endpoint 'default'"]
+    assert found.dips[0].cause.endswith(f"to 2 at {change.at:%H:%M}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed(5.0),
+        changed(14.5),
+        changed(9.5, after=64),
+        changed(9.5, after=None),
+        changed(9.5, "max_calls"),
+        changed(9.5, "endpoints.default.usd_per_million_in"),
+    ],
+)
+def test_what_was_changed_at_another_time_or_lets_no_less_through_is_no_cause(change: Change):
+    found = night(steady(30, SLOW), [change])
+    assert found and [dip.cause[:20] for dip in found.dips] == ["tasks took 4.5 times"]
+
+
+def test_a_change_is_told_with_what_was_done_before_and_after():
+    rows = [minute(n, 100 if n < 20 else 250) for n in range(23)]
+    rise, late = turns([changed(20.4, after=64), changed(22.9, "max_usd", None, 20)], rows)
+    assert (rise.before, rise.after, rise.values) == (100, 250, "32 → 64")
+    assert (late.what, late.values, late.after) == ("the cap on usd", "– → 20", None)
+    assert [turn.before for turn in turns([changed(3)], [])] == [None]
+
+
+def test_the_page_lists_changes_as_plain_text_and_nothing_where_there_are_none():
+    plain = story(trees=2)
+    assert 'id="changes"' not in render(plain)
+    evil = changed(1, "endpoints.<img src=x onerror=alert(1)>.concurrency")
+    page = render(replace(plain, run=replace(plain.run, changes=(evil, changed(2)))))
+    assert 'id="changes"' in page and "32 → 2" in page
+    assert "<img src=x" not in page and "&lt;img src=x" in page
