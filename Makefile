@@ -19,7 +19,7 @@ SETUP := sh scripts/setup.sh
 export PYTHON PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench bench-limiter bench-search bench-core bench-diversity bench-gate setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench bench-limiter bench-search bench-core bench-diversity bench-gate deploy-tools setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ bench-gate: ## the lexical gate of generation beside rouge-score: the same decis
 bench-diversity: ## the diversity gate beside rouge-score, at 1,000, 10,000 and 50,000 texts
 	@$(SETUP) dev
 	@$(BIN)/python benchmarks/diversity.py $(ARGS)
+
+deploy-tools: ## helm, Kubernetes schemas and Prometheus into .build/, for the tests of deploy/ (no root)
+	@sh scripts/deploy-tools.sh
 
 setup: ## .venv with everything that the other verbs need
 	@$(SETUP) dev

@@ -45,11 +45,17 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
     return before, head()
 
 
+def is_newer(connection: Connection) -> bool:
+    """Whether the database has a revision that this program does not know."""
+    found = current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return found is not None and found not in known
+
+
 def check_known(connection: Connection) -> str | None:
     """The database's revision. Raises ServiceError when it is one that this program does not know."""
     found = current(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if is_newer(connection):
         raise ServiceError(f"the database has schema {found}, newer than this program's {head()}: upgrade instructree")
     return found
 

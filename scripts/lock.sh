@@ -29,6 +29,7 @@ lock local pyproject.toml $same --extra local --extra export --group build
 lock core pyproject.toml $same
 lock console pyproject.toml $same --extra console
 lock build $same --group build
+lock deploy --group deploy
 lock train pyproject.toml $same --extra train
 
 # For machines that bring a PyTorch of their own (a CPU build, a vendor's): the same set less torch and its CUDA.

@@ -20,7 +20,7 @@ from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url
 from db.errors import UserError
-from db.migrate import check_current
+from db.migrate import check_current, is_newer
 from db.migrate import migrate as migrate_database
 from db.workers import MOST_SLOTS, Identity, alive, refuse_start
 from orchestrator import notices, places, stack
@@ -89,10 +89,10 @@ def worker(
     place = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
+    if health:
+        raise typer.Exit(0 if _lives(engine) else BROKEN)
     with _visibly(engine, Identity.of_this_process(names, slots)):
         check_current(engine)
-        if health:
-            raise typer.Exit(0 if _lives(engine) else BROKEN)
         _guard(engine, orchestrator=False)
     engine.dispose()
     log_to_stderr()
@@ -120,8 +120,13 @@ def _guard(engine: Engine, *, orchestrator: bool) -> None:
 
 
 def _lives(engine: Engine, *, orchestrators: bool = False) -> bool:
-    """Whether such a process of this host has shown a sign of life in the database lately."""
+    """Whether such a process of this host has shown a sign of life in the database lately.
+
+    A database that was migrated meanwhile is no illness: those of before finish what they have in hand.
+    """
     with engine.connect() as connection:
+        if not is_newer(connection):
+            check_current(engine)
         return bool(alive(connection, hosts=[socket.gethostname()], orchestrators=orchestrators))
 
 
@@ -133,9 +138,9 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     place = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
-    check_current(engine)
     if health:
         raise typer.Exit(0 if _lives(engine, orchestrators=True) else BROKEN)
+    check_current(engine)
     channels, stall_s = notices.channels(os.environ), notices.stall_s(os.environ)
     _guard(engine, orchestrator=True)
     log_to_stderr()

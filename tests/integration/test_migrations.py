@@ -2,11 +2,14 @@
 
 import pytest
 from sqlalchemy import Engine, MetaData, text
+from typer.testing import CliRunner
 
+from db import workers
 from db.engine import check_reachable, open_engine
 from db.errors import ConfigError, ServiceError
 from db.migrate import check_current, current, drift, head, migrate
 from db.schema import metadata
+from orchestrator.cli import app
 
 # Names and definitions of everything that alembic's comparison does not look at.
 _FINE_PRINT = """
@@ -53,6 +56,18 @@ def test_a_newer_database_is_refused_with_both_versions(engine: Engine):
     for look in (migrate, check_current):
         with pytest.raises(ServiceError, match=f"schema 9999, newer than this program's {head()}: upgrade instructree"):
             look(engine)
+
+
+def test_who_works_on_while_the_database_is_upgraded_is_healthy(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    me = workers.Identity.of_this_process(("expand",), 1)
+    with engine.begin() as connection:
+        workers.register(connection, me)
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    monkeypatch.setenv("INSTRUCTREE_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    for command, code in (("worker", 0), ("orchestrator", 1)):
+        assert CliRunner().invoke(app, [command, "--health"]).exit_code == code
+    empty(engine)
+    assert isinstance(CliRunner().invoke(app, ["worker", "--health"]).exception, ServiceError)
 
 
 def test_an_empty_database_is_told_to_be_migrated(engine: Engine):

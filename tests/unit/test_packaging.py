@@ -233,7 +233,7 @@ def test_deferred_imports_are_in_some_extra() -> None:
 
 
 def test_each_set_has_its_lock() -> None:
-    expected = {"core", "local", "console", "dev", "build", "train", "train-own-torch", "student"}
+    expected = {"core", "local", "console", "dev", "build", "train", "train-own-torch", "student", "deploy", "helm"}
     assert {path.stem for path in LOCKS} == expected
 
 

@@ -1,0 +1,74 @@
+"""The Helm chart, rendered by Helm itself."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.deploy_tools import ROOT, tool
+
+CHART = ROOT / "deploy" / "helm" / "instructree"
+Manifest = dict[str, Any]
+
+CLASSES: list[dict[str, Any]] = [
+    {
+        "name": "general",
+        "queues": ["expand", "evaluate", "generate", "instantiate"],
+        "slots": 64,
+        "replicas": 2,
+        "graceSeconds": 120,
+        "scale": {"enabled": True, "min": 0, "max": 20},
+        "resources": {"limits": {"memory": "1Gi"}},
+    },
+    {
+        "name": "answers",
+        "queues": ["respond"],
+        "slots": 16,
+        "replicas": 3,
+        "graceSeconds": 30,
+        "scale": {"enabled": False, "min": 1, "max": 2},
+        "resources": {"limits": {"memory": "1Gi"}},
+    },
+]
+LEAST: dict[str, Any] = {"existingSecret": "its-secret", "endpoint": {"baseUrl": "https://models.example.org/v1"}}
+# Everything that can be switched on.
+MOST: dict[str, Any] = {
+    "existingSecret": "its-secret",
+    "endpoint": {"baseUrl": "https://models.example.org/v1", "model": "m", "allowHttp": True},
+    "config": '[endpoints.default]\nmodel = "m"\n',
+    "extraSecretKeys": ["OTHER_KEY"],
+    "imagePullSecrets": [{"name": "registry"}],
+    "serviceAccountName": "somebody",
+    "workers": CLASSES,
+    "nodeSelector": {"pool": "cheap"},
+    "tolerations": [{"key": "spot", "operator": "Exists"}],
+    "console": {"enabled": True, "hosts": ["trees.example.org"]},
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "rules": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboards": {"enabled": True},
+    },
+}
+
+
+def helm(folder: Path, values: dict[str, Any], verb: str = "template") -> subprocess.CompletedProcess[str]:
+    """`helm template` or `helm lint` with these values, without a cluster and without any plug-in or cache."""
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    arguments = ["template", "night"] if verb == "template" else ["lint", "--strict"]
+    home = {name: str(folder) for name in ("HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+    return subprocess.run(
+        [tool("helm"), *arguments, CHART, "--values", file], env=home, capture_output=True, text=True, check=False
+    )
+
+
+def rendered(folder: Path, values: dict[str, Any]) -> list[Manifest]:
+    done = helm(folder, values)
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
+    """By name."""
+    return {one["metadata"]["name"]: one for one in manifests if one["kind"] == kind}
