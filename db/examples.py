@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from db.records import ExampleRow
 from db.schema import examples
+from db.verdicts import EXPORTED, LATEST
 
 
 def propose(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -76,12 +77,17 @@ def _example(row: Row[Any]) -> ExampleRow:
     )
 
 
+# The rows of the data set: what the run accepted, and what people said of it since.
+_CHOSEN = f"""
+    latest AS ({LATEST}), chosen AS (
+        SELECT e.* FROM examples e LEFT JOIN latest v ON v.example_id = e.id WHERE e.run_id = :run AND {EXPORTED}
+    )
+"""
 _ROWS = text(
-    """
-    WITH RECURSIVE up AS (
+    f"""
+    WITH RECURSIVE {_CHOSEN}, up AS (
         SELECT e.id AS example, n.tree_id, n.key, n.parent_key, n.operator, n.depth
-        FROM examples e JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
-        WHERE e.run_id = :run AND e.status = 'accepted'
+        FROM chosen e JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
         UNION ALL
         SELECT up.example, n.tree_id, n.key, n.parent_key, n.operator, n.depth
         FROM nodes n JOIN up ON n.tree_id = up.tree_id AND n.key = up.parent_key
@@ -92,10 +98,9 @@ _ROWS = text(
         SELECT e.id AS example, c.key, c.role, c.endpoint, c.model, c.tokens_in, c.tokens_out, c.nusd,
                (SELECT count(*) FROM nodes s WHERE s.tree_id = n.tree_id
                 AND s.parent_key IS NOT DISTINCT FROM n.parent_key AND c.key = ANY (s.calls)) AS sharers
-        FROM examples e
+        FROM chosen e
         JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
         JOIN calls c ON c.key = ANY (n.calls || e.response_calls)
-        WHERE e.run_id = :run AND e.status = 'accepted'
     ), price AS (
         SELECT example, count(*) AS calls,
                sum(tokens_in::float8 / greatest(sharers, 1)) AS tokens_in,
@@ -107,19 +112,18 @@ _ROWS = text(
     SELECT e.id, e.instruction, e.input, e.output, e.node_key, t.ordinal AS tree, t.seed, n.parent_key, n.depth,
            n.quality, n.diversity, n.complexity, n.reward, n.tags, l.operators,
            p.calls, p.tokens_in, p.tokens_out, p.nusd, p.models
-    FROM examples e
+    FROM chosen e
     JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
     JOIN trees t ON t.id = e.tree_id
     JOIN lineage l ON l.example = e.id
     LEFT JOIN price p ON p.example = e.id
-    WHERE e.run_id = :run AND e.status = 'accepted'
     ORDER BY t.ordinal, n.depth, e.id
     """
 )
 
 
 def exportable(connection: Connection, run_id: int) -> list[Row[Any]]:
-    """Accepted examples with seed, path of operators, models, scores, and their share of the calls that made them.
+    """Rows of the data set with seed, path of operators, models, scores, and their share of the calls that made them.
 
     A call that scored several siblings is shared among them; the price is NULL as soon as one call's price is unknown.
     """
@@ -127,13 +131,12 @@ def exportable(connection: Connection, run_id: int) -> list[Row[Any]]:
 
 
 _OF_POOL = text(
-    """
-    WITH made AS (
+    f"""
+    WITH {_CHOSEN}, made AS (
         SELECT i.*, count(*) OVER (PARTITION BY i.round, i.slot) AS siblings
         FROM instructions i WHERE i.run_id = :run AND i.origin = 'generated'
     ), good AS (
-        SELECT e.*, count(*) OVER (PARTITION BY e.ordinal) AS instances
-        FROM examples e WHERE e.run_id = :run AND e.status = 'accepted'
+        SELECT e.*, count(*) OVER (PARTITION BY e.ordinal) AS instances FROM chosen e
     ), used AS (
         SELECT g.id AS example, c.role, c.model, c.tokens_in, c.tokens_out, c.nusd,
                CASE WHEN c.key = ANY (m.calls) THEN m.siblings ELSE g.instances END::float8 AS sharers
@@ -155,7 +158,7 @@ _OF_POOL = text(
 
 
 def exportable_of_pool(connection: Connection, run_id: int) -> list[Row[Any]]:
-    """Accepted instances of a pool with the demonstrations that they came of, and their share of the calls behind them.
+    """Rows of the data set with the demonstrations that they came of, and their share of the calls behind them.
 
     A completion is shared among all that it listed, a call for instances among the good ones.
     """

@@ -98,11 +98,12 @@ def by_kind(connection: Connection) -> Mapping[str, Ended]:
     return {row.kind: Ended(**_values(row)) for row in rows}
 
 
-def of_run(connection: Connection, run_id: int) -> list[Minute]:
-    """A run's minutes in their order."""
+def of_run(connection: Connection, run_id: int, *, after: datetime | None = None) -> list[Minute]:
+    """A run's minutes in their order, all of them or those that ended after a time."""
     names = ", ".join(("minute", "kind", *_PLAIN, "waits", "runs"))
-    query = text(f"SELECT {names} FROM minutes WHERE run_id = :run ORDER BY minute, kind")
-    return [Minute(**_values(row)) for row in connection.execute(query, {"run": run_id})]
+    since = "AND minute > CAST(:after AS timestamptz) - interval '1 minute'" if after else ""
+    query = text(f"SELECT {names} FROM minutes WHERE run_id = :run {since} ORDER BY minute, kind")
+    return [Minute(**_values(row)) for row in connection.execute(query, {"run": run_id, "after": after})]
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:

@@ -310,6 +310,24 @@ examples = Table(
     CheckConstraint("status NOT IN ('rejected', 'failed') OR reason IS NOT NULL", name="reason_given"),
 )
 
+# What a person said of an example, and why. History is never overwritten: the latest verdict counts. The fate that the
+# run gave the example stays as it is.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("example_id", BigInteger, ForeignKey("examples.id", ondelete="CASCADE"), nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    _time("created_at", now=True),
+    CheckConstraint("verdict IN ('keep', 'drop')", name="verdict"),
+    CheckConstraint("reason <> ''", name="reason_given"),
+    Index("verdicts_run_id_example_id_idx", "run_id", "example_id", "id"),
+    Index("verdicts_example_id_idx", "example_id"),
+)
+
 workers = Table(
     "workers",
     metadata,

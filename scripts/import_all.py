@@ -17,8 +17,10 @@ def main() -> None:
         names += [found.name for found in pkgutil.walk_packages(path, f"{package}.", onerror=fail)]
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     # Alembic's env.py runs migrations when imported, and only Alembic may do that; __main__ would start the program.
-    left_out = {"db.migrations.env", *settings["tool"]["instructree"]["modules-of-extras"]}
-    imported = [name for name in names if name not in left_out and not name.endswith("__main__")]
+    left_out = ("db.migrations.env", *settings["tool"]["instructree"]["modules-of-extras"])
+    below = tuple(f"{name}." for name in left_out)
+    imported = [name for name in names if name not in left_out and not name.startswith(below)]
+    imported = [name for name in imported if not name.endswith("__main__")]
     for name in imported:
         importlib.import_module(name)
     print(f"[wheel] {len(imported)} modules import on the core set alone")

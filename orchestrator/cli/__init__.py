@@ -7,7 +7,7 @@ import typer
 
 from db.engine import AWAY, cause_of
 from db.errors import UserError
-from orchestrator.cli import change, compare, evaluate, look, operators, parts, run, workers
+from orchestrator.cli import change, compare, console, evaluate, look, operators, parts, run, workers
 from orchestrator.cli.exits import INTERRUPTED, USAGE
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ look.add_to(app)
 change.add_to(app)
 parts.add_to(app)
 workers.add_to(app)
+console.add_to(app)
 operators.add_to(app)
 
 

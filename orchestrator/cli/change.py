@@ -10,9 +10,10 @@ from db.records import Change
 from orchestrator.changing import change as change_run
 from orchestrator.changing import wanted_of
 from orchestrator.cli.figures import change_line
-from orchestrator.cli.look import AsJson, RunName, find_run
+from orchestrator.cli.look import AsJson, RunName
 from orchestrator.cli.say import say
 from orchestrator.places import existing_engine
+from orchestrator.steering import find_run
 
 _NONE = "; `none` takes the cap away"
 MaxCalls = Annotated[str | None, typer.Option("--max-calls", metavar="N", help=f"Calls it may pay for in all{_NONE}")]

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from db.records import Run
 from orchestrator import places
-from orchestrator.cli.look import AsJson, RunName, find_run
+from orchestrator.cli.look import AsJson, RunName
 from orchestrator.cli.options import ConfigFile
 from orchestrator.cli.say import say
 from orchestrator.config import present_config
 from orchestrator.seeds import load_answered
+from orchestrator.steering import find_run
 from workers.config import WorkSettings
 from workers.training.answers import Graded, grade
 from workers.training.evaluate import Comparison, compare

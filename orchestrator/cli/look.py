@@ -9,14 +9,11 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from db import laws, runs, tasks
-from db.errors import ConfigError
-from db.records import Run
-from orchestrator import places
+from db import laws, runs
+from orchestrator import places, steering
 from orchestrator.begin import ENDED
-from orchestrator.changing import refuse_ended
 from orchestrator.cli.display import one_line, panel
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import AsJson as AsJson
@@ -25,6 +22,7 @@ from orchestrator.cli.workers import refused_lines, workers_table
 from orchestrator.export import FORMATS, rows_of, write
 from orchestrator.places import existing_engine
 from orchestrator.status import status_of
+from orchestrator.steering import find_run
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
 
@@ -32,17 +30,6 @@ RunName = Annotated[str, typer.Argument(metavar="RUN")]
 def add_to(app: typer.Typer) -> None:
     for command in (status, verify, export, pause, resume, cancel):
         app.command()(command)
-
-
-def find_run(connection: Connection, name: str) -> Run:
-    """Raises ConfigError, naming runs there are, when there is no such run."""
-    run = runs.by_name(connection, name)
-    if run is None:
-        known = runs.names(connection)[:5]
-        raise ConfigError(
-            f"no run {name!r}" + (f"; the latest are {', '.join(known)}" if known else "; there is none yet")
-        )
-    return run
 
 
 def status(
@@ -126,31 +113,20 @@ def export(
 
 def pause(name: RunName) -> None:
     """Stop asking for more, on all machines. Calls in flight are finished and kept."""
-    _steer(name, "paused", reason="paused")
+    with existing_engine().begin() as connection:
+        steering.pause(connection, name)
+    say(f"run {name} is paused")
 
 
 def resume(name: RunName) -> None:
     """Go on with a paused run."""
-    _steer(name, "running", reason=None)
+    with existing_engine().begin() as connection:
+        steering.resume(connection, name)
+    say(f"run {name} is running")
 
 
 def cancel(name: RunName) -> None:
     """End a run for good. What it has grown stays."""
     with existing_engine().begin() as connection:
-        runs.cancel(connection, _open_run(connection, name).id)
+        steering.cancel(connection, name)
     say(f"run {name} is cancelled")
-
-
-def _open_run(connection: Connection, name: str) -> Run:
-    run = runs.lock(connection, find_run(connection, name).id)
-    refuse_ended(run)
-    return run
-
-
-def _steer(name: str, wanted: str, *, reason: str | None) -> None:
-    with existing_engine().begin() as connection:
-        run = _open_run(connection, name)
-        if wanted == "running":
-            tasks.forgive(connection, run.id)
-        runs.set_status(connection, run.id, wanted, reason=reason)
-    say(f"run {name} is {wanted}")

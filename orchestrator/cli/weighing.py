@@ -15,11 +15,11 @@ from db import examples
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator.begin import ENDED
-from orchestrator.cli.look import find_run
 from orchestrator.cli.say import say
 from orchestrator.config import TreeConfig, present_config
 from orchestrator.places import existing_engine
 from orchestrator.recipes import MOST_PRIOR
+from orchestrator.steering import find_run
 from orchestrator.weighing import FEWEST, Signal, Weight, priors_of, to_layer, weigh
 from workers.training.evaluate import losses
 from workers.training.nats import brings_of

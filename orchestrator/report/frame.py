@@ -8,15 +8,16 @@ from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from orchestrator.report import wording
 from orchestrator.report.text import passage, shorten, visible
 
 
-def environment() -> Environment:
+def environment(*packages: str) -> Environment:
+    """Of the report's templates, and of those of other packages, which go before."""
     found = Environment(
-        loader=PackageLoader("orchestrator.report", "templates"),
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "orchestrator.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,

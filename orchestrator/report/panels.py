@@ -93,7 +93,7 @@ def _line(node: NodeRow, parent: NodeRow | None, dimension: str) -> ScoreLine:
 def _texts(node: NodeRow, parent: NodeRow | None) -> tuple[Marked | None, Marked | None]:
     old, new = (parent.text if parent is not None else None), node.text
     if old is None or new is None:
-        return _plain(new), _plain(old)
+        return plain(new), plain(old)
     return compared(old, new)
 
 
@@ -103,7 +103,8 @@ def compared(old: str, new: str) -> tuple[Marked, Marked]:
     return _marked(found.after, len(new)), _marked(found.before, len(old))
 
 
-def _plain(text: str | None) -> Marked | None:
+def plain(text: str | None) -> Marked | None:
+    """A text that is held against none; None where there is none."""
     return None if text is None else _marked((Piece(text=text, changed=False),), len(text))
 
 
