@@ -17,6 +17,25 @@ T = TypeVar("T")
 AWAY = (OperationalError, InterfaceError, PoolTimeout)
 # Between tries to reach a database: long enough for a restart, shorter than a lease can wait.
 PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0)
+# A host that is simply gone says nothing: without these a process waits for a quarter of an hour, or for two hours
+# where it has nothing to send.
+_LIVENESS = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # milliseconds that what was sent may stay unacknowledged
+}
+# The server's side of the same, too, so that the locks of a client that is gone are freed.
+_LIMITS = {
+    "statement_timeout": 60_000,
+    "lock_timeout": 20_000,
+    "idle_in_transaction_session_timeout": 30_000,
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 _CURE = f"start one with `instructree up`, or point {DATABASE} to a running Postgres"
 
 
@@ -24,6 +43,7 @@ def open_engine(url: str, *, pool_size: int = 10) -> Engine:
     """An engine on psycopg2, whichever spelling of a Postgres address is given.
 
     SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, which we do not depend on (queue-and-database.md, 0.4).
+    What the address itself says of the connection (`?keepalives_idle=60`) comes before what is said here.
     """
     try:
         parsed = make_url(url)
@@ -31,13 +51,18 @@ def open_engine(url: str, *, pool_size: int = 10) -> Engine:
         raise ConfigError(f"{DATABASE} is not a database address: expected postgresql://user@host/name") from None
     if not parsed.drivername.startswith("postgres"):
         raise ConfigError(f"{DATABASE} names {parsed.drivername!r}: only Postgres is supported")
-    limits = "-c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=30000"
+    ours = {
+        **_LIVENESS,
+        "connect_timeout": 10,
+        "application_name": "instructree",
+        "options": " ".join(f"-c {name}={value}" for name, value in _LIMITS.items()),
+    }
     return create_engine(
         parsed.set(drivername="postgresql+psycopg2"),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"options": limits, "connect_timeout": 10, "application_name": "instructree"},
+        connect_args={name: value for name, value in ours.items() if name not in parsed.query},
     )
 
 

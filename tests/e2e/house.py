@@ -185,7 +185,7 @@ class House:
         return "broken" not in done.out
 
     def stack(self) -> stack.Stack:
-        with _environment(self.environment()):
+        with environment_of(self):
             found = stack.find()
         assert found is not None
         return found
@@ -226,10 +226,11 @@ class House:
 
 
 @contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+def environment_of(house: House) -> Iterator[None]:
+    """What the local stack's own code finds in the environment, as a command of this house would."""
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(wanted)
+    os.environ.update(house.environment())
     try:
         yield
     finally:

@@ -150,6 +150,7 @@ def test_options_of_trouble():
         ("--burst-every 3 --burst-for 4", "longer"),
         ("--latency-p99 5", "above 0"),
         ("--daily-quota -1", "negative"),
+        ("--host 10.0.0.7", "needs --key"),
     ],
 )
 def test_senseless_options_are_refused(given: str, said: str, capsys: pytest.CaptureFixture[str]):

@@ -14,7 +14,7 @@ async def serve(options: Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with ScriptedServer(script_of(options), port=options.port) as server:
+    async with ScriptedServer(script_of(options), port=options.port, host=options.host) as server:
         print(server.base_url, flush=True)
         await stop.wait()
 

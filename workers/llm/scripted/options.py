@@ -4,10 +4,12 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from workers.llm.address import is_loopback
 from workers.llm.scripted.answers import Temper
 from workers.llm.scripted.faults import SeededPlan
 from workers.llm.scripted.generating import Lister
 from workers.llm.scripted.limits import Limits
+from workers.llm.scripted.sending import HOST
 from workers.llm.scripted.server import Script
 from workers.llm.scripted.weather import Bursts, Forecast, Outage, Spell
 
@@ -64,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         prog="python -m workers.llm.scripted",
         allow_abbrev=False,
         description=(
-            "An OpenAI-compatible model on loopback that answers by seed, counts what is paid (GET /stats), and goes"
+            "An OpenAI-compatible model that answers by seed, counts what is paid (GET /stats), and goes"
             " wrong as told. Shares are of all requests, 0 to 1; the faults of one request depend on the seed, its body"
             " and how often that was asked."
         ),
@@ -81,7 +83,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def _add_basics(parser: ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=0, help="on loopback; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default=HOST, help="address to listen on, loopback by default; any other needs --key")
     parser.add_argument("--seed", type=int, default=0, help="of answers and faults")
     parser.add_argument("--model", action="append", help="a model name to offer; may be given again")
     parser.add_argument("--key", help="the API key to insist on")
@@ -200,6 +203,8 @@ def _add_shares(parser: ArgumentParser) -> None:
 
 
 def _senseless(options: Namespace) -> str | None:
+    if not is_loopback(options.host) and not options.key:
+        return "--host beyond loopback needs --key"
     if (options.burst_every is None) != (options.burst_for is None):
         return "--burst-every and --burst-for go together"
     if options.burst_every is not None and options.burst_for > options.burst_every:

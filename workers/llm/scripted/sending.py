@@ -71,12 +71,12 @@ async def _begun(request: web.Request, wire: Wire) -> web.StreamResponse:
     return response
 
 
-def bound(port: int) -> socket.socket:
+def bound(port: int, host: str = HOST) -> socket.socket:
     """A socket that holds the port and does not listen yet: until it does, connections are refused. Raises OSError."""
     held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((HOST, port))
+        held.bind((host, port))
     except OSError:
         held.close()
         raise

@@ -61,12 +61,13 @@ class _Refused(Exception):
 
 
 class ScriptedServer:
-    """Serves a script on loopback from entering to leaving the context; `base_url` is then what clients are given."""
+    """Serves a script from entering to leaving the context, on loopback unless told; `base_url` is for its clients."""
 
-    def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
+    def __init__(self, script: Script | None = None, *, port: int = 0, host: str = HOST) -> None:
         """Raises OSError when the journal cannot be opened."""
         self._script = script or Script()
         self._port = port
+        self._host = host
         limits = self._script.limits or Limits(rate=self._script.rate, burst=self._script.burst)
         self._door = Doorkeeper(limits)
         self._journal = None if self._script.journal is None else Journal(self._script.journal)
@@ -77,7 +78,7 @@ class ScriptedServer:
 
     @property
     def base_url(self) -> str:
-        return f"http://{HOST}:{self._port}/v1"
+        return f"http://{self._host}:{self._port}/v1"
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class ScriptedServer:
         return self._counts.as_json()
 
     async def __aenter__(self) -> "ScriptedServer":
-        listening = bound(self._port)
+        listening = bound(self._port, self._host)
         self._port = int(listening.getsockname()[1])
         await self._runner.setup()
         site = web.SockSite(self._runner, listening, backlog=1024)
@@ -110,7 +111,7 @@ class ScriptedServer:
         for outage in sorted(self._script.forecast.outages, key=lambda outage: outage.from_s):
             await asyncio.sleep(begun + outage.from_s - asyncio.get_running_loop().time())
             await site.stop()
-            with bound(self._port) as held:
+            with bound(self._port, self._host) as held:
                 self._break_off()
                 await asyncio.sleep(outage.for_s)
                 site = web.SockSite(self._runner, held.dup(), backlog=1024)
