@@ -73,6 +73,10 @@ class Queue:
     oldest_s: float
     lag_s: float
 
+    @classmethod
+    def empty(cls, kind: str) -> "Queue":
+        return cls(kind=kind, ready=0, retrying=0, leased=0, dead=0, unapplied=0, oldest_s=0, lag_s=0)
+
 
 _QUEUES = """
     SELECT kind,

@@ -20,12 +20,14 @@ from sqlalchemy import Connection, Engine
 from db import gauges, minutes, workers
 from db.engine import AWAY
 from workers.config import NUSD_PER_USD
-from workers.contracts import Reason
+from workers.contracts import Kind, Reason
 from workers.llm.limits.states import EndpointState, states_at
 
 K = TypeVar("K", bound=tuple[str, ...])
 
 _PREFIX = "instructree_"
+# What there is none of is told as 0: a series that comes and goes makes gaps in a panel.
+_STATUSES = ("running", "paused", "done", "stopped", "cancelled", "failed")
 _BREAKERS = ("closed", "open", "probing")
 _OF_ENDPOINTS = (
     ("pace", "Requests a second that all workers together may make; 0 while nobody has asked.", "pace"),
@@ -129,6 +131,8 @@ def _counters(name: str, about: str, labels: Sequence[str], values: Mapping[K, f
 
 def _queues(found: Sequence[gauges.Queue]) -> Iterator[Metric]:
     states_of = ("ready", "retrying", "leased", "unapplied", "dead")
+    idle = set(Kind) - {queue.kind for queue in found}
+    found = [*found, *(gauges.Queue.empty(kind) for kind in sorted(idle))]
     counts = {(queue.kind, state): float(getattr(queue, state)) for queue in found for state in states_of}
     yield _gauges(
         "tasks", "Tasks that are not closed, and dead ones, by what they wait for.", ("queue", "state"), counts
@@ -199,7 +203,7 @@ def _by_reason(found: Mapping[K, Sequence[float]]) -> dict[tuple[str, str], floa
 def _results(connection: Connection) -> Iterator[Metric]:
     found = {key: (float(count),) for key, count in gauges.examples_by_fate(connection).items()}
     yield _gauges("examples", "Examples, by reason.", ("status", "reason"), _by_reason(found))
-    runs = {(status,): count for status, count in gauges.runs_by_status(connection).items()}
+    runs = {(status,): 0 for status in _STATUSES} | {(s,): n for s, n in gauges.runs_by_status(connection).items()}
     yield _gauges("runs", "Runs.", ("status",), runs)
 
 

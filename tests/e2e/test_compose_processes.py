@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from tests.e2e.house import House, Model, Running, rows, until, write_seeds
 from tests.listening import SECRET, Listener, listening
+from tests.monitoring import ALERTS, panels, prometheus
 
 SERVICES: Mapping[str, Any] = yaml.safe_load(
     (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
@@ -142,6 +143,24 @@ def test_each_process_tells_its_figures(project: Project) -> None:
     assert len(handled) == WORKERS and 0 < ended <= sum(map(float, handled))
     assert re.search(r"^instructree_database_up 1.0$", pages[0], re.M)
     assert f"instructree_worker_slots {16.0 * WORKERS}" in pages[0]
+
+
+# Panels of what this run has none of: prices, caps, texts of a pool, failures. An empty answer is right.
+EMPTY = {"Budget left", "Nodes and texts settled per second", "Rejections per second", "Requests without an answer"}
+
+
+def test_a_real_prometheus_answers_every_panel_and_finds_every_rule_healthy(project: Project, tmp_path: Path) -> None:
+    targets = [f"127.0.0.1:{PORT + number}" for number in range(len(project.running))]
+    with prometheus(tmp_path, PORT + len(targets), targets) as server:
+        answers = [(title, server.ask(expression)) for title, expression in panels()]
+        assert {title for title, found in answers if not found} <= EMPTY
+        groups = server.get("rules")["groups"]
+        until(lambda: server.get("rules")["groups"][0]["rules"][-1]["health"] != "unknown", "the rules are looked at")
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert [rule["name"] for rule in rules] == [rule["alert"] for rule in ALERTS]
+        assert {rule["health"] for group in server.get("rules")["groups"] for rule in group["rules"]} == {"ok"}
+        assert server.ask("sum(instructree_worker_slots)")[0]["value"][1] == str(16 * WORKERS * ORCHESTRATORS)
+        assert server.get("alerts")["alerts"] == []
 
 
 def test_the_default_command_of_the_command_line_lists_runs(project: Project) -> None:

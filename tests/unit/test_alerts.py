@@ -1,0 +1,136 @@
+"""Alert rules: each fires where it should and nowhere else, by Prometheus's own test of rules."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy_tools import ROOT, tool
+from tests.monitoring import ALERTS, MONITORING, panels
+
+Series = dict[str, str]
+
+# A working installation, told by two orchestrators; a value a minute, as promtool writes them.
+WELL: Series = {
+    name.replace("{", '{instance="' + instance + '",').replace(",}", "}"): values
+    for instance in ("a", "b")
+    for name, values in {
+        "instructree_database_up{}": "1x90",
+        "instructree_broker_up{}": "1x90",
+        'instructree_workers{version="1"}': "2x90",
+        "instructree_worker_slots{}": "128x90",
+        "instructree_worker_slots_busy{}": "120x90",
+        'instructree_tasks{queue="expand",state="ready"}': "40x90",
+        'instructree_task_oldest_ready_seconds{queue="expand"}': "20x90",
+        "instructree_scheduler_lag_seconds{}": "1x90",
+        'instructree_tasks_ended_total{queue="expand",result="done"}': "0+100x90",
+        'instructree_tasks_ended_total{queue="expand",result="failed"}': "0+1x90",
+        'instructree_endpoint_breaker{endpoint="default",state="open"}': "0x90",
+        'instructree_endpoint_requests_total{endpoint="default"}': "0+600x90",
+        'instructree_endpoint_limited_total{endpoint="default"}': "0+30x90",
+        'instructree_budget_left{unit="calls"}': "100000-600x90",
+        'instructree_calls_total{role="judge",endpoint="default",outcome="ok"}': "0+600x90",
+        'instructree_nodes_total{status="scored",reason=""}': "0+400x90",
+        'instructree_database_dead_rows{table="tasks"}': "900x90",
+    }.items()
+}
+
+
+def at_both(name: str, values: str) -> Series:
+    """The same series of both orchestrators."""
+    return {name.replace("{", '{instance="' + instance + '",').replace(",}", "}"): values for instance in ("a", "b")}
+
+
+# Of each alert: what is different from a working installation (None: the series are gone), and the labels it then has.
+WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
+    "InstructreeSilent": (None, {}),
+    "InstructreeDatabaseAway": (at_both("instructree_database_up{}", "0x90"), {}),
+    "InstructreeBrokerAway": (at_both("instructree_broker_up{}", "0x90"), {}),
+    "InstructreeNoWorkers": (at_both('instructree_workers{version="1"}', "0x90"), {}),
+    "InstructreeQueueUnattended": (
+        at_both('instructree_task_oldest_ready_seconds{queue="expand"}', "700x90")
+        | at_both("instructree_worker_slots_busy{}", "10x90"),
+        {"queue": "expand"},
+    ),
+    "InstructreeSchedulerLags": (at_both("instructree_scheduler_lag_seconds{}", "90x90"), {}),
+    "InstructreeTasksFail": (
+        at_both('instructree_tasks_ended_total{queue="expand",result="failed"}', "0+10x90"),
+        {"queue": "expand"},
+    ),
+    "InstructreeEndpointAway": (
+        at_both('instructree_endpoint_breaker{endpoint="default",state="open"}', "1x90"),
+        {"endpoint": "default"},
+    ),
+    "InstructreeTooManyRefusals": (
+        at_both('instructree_endpoint_limited_total{endpoint="default"}', "0+200x90"),
+        {"endpoint": "default"},
+    ),
+    "InstructreeBudgetNearlySpent": (
+        at_both('instructree_budget_left{unit="calls"}', "60000-600x90"),
+        {"unit": "calls"},
+    ),
+    "InstructreeNothingComes": (at_both('instructree_nodes_total{status="scored",reason=""}', "400x90"), {}),
+    "InstructreeDeadRows": (at_both('instructree_database_dead_rows{table="tasks"}', "200000x90"), {"table": "tasks"}),
+}
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([tool("promtool"), *arguments], capture_output=True, text=True, check=False)
+
+
+def _filled(summary: str, labels: dict[str, str]) -> str:
+    return re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], summary)
+
+
+def case(series: Series, firing: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """A test of promtool: which alerts fire after 85 minutes of this, with which labels besides their severity."""
+    expected = []
+    for rule in ALERTS:
+        one: dict[str, Any] = {"eval_time": "85m", "alertname": rule["alert"]}
+        if rule["alert"] in firing:
+            labels = firing[rule["alert"]]
+            said = {"summary": _filled(rule["annotations"]["summary"], labels)}
+            one["exp_alerts"] = [{"exp_labels": rule["labels"] | labels, "exp_annotations": said}]
+        expected.append(one)
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    return {"interval": "1m", "input_series": given, "alert_rule_test": expected}
+
+
+def test_there_is_a_case_for_every_alert():
+    assert list(WRONG) == [rule["alert"] for rule in ALERTS]
+
+
+def test_nothing_fires_where_all_is_well_and_each_alert_alone_where_it_should(tmp_path: Path):
+    cases = [case(WELL, {})]
+    for alert, (change, labels) in WRONG.items():
+        cases.append(case({} if change is None else WELL | change, {alert: labels}))
+    file = tmp_path / "alerts.test.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(MONITORING / "alerts.yml")], "tests": cases}))
+    done = promtool("test", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_itself_accepts_its_configuration_the_rules_and_every_question_of_the_dashboards(tmp_path: Path):
+    rules = [{"alert": f"Panel{n}", "expr": expression} for n, (_, expression) in enumerate(panels())]
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    for arguments in (
+        ("check", "rules", MONITORING / "alerts.yml"),
+        ("check", "rules", tmp_path / "panels.yml"),
+        ("check", "config", "--syntax-only", MONITORING / "prometheus.yml"),
+    ):
+        done = promtool(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_its_cause_and_cure_in_the_runbook():
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    assert re.findall(r"^### (Instructree\w+)$", runbook, re.M) == [rule["alert"] for rule in ALERTS]
+    assert all(rule["annotations"]["summary"] and rule["for"] for rule in ALERTS)
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_every_alert_says_how_urgent_it_is(rule: dict[str, Any]):
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
