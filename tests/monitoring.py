@@ -63,7 +63,7 @@ def prometheus(folder: Path, port: int, targets: Sequence[str]) -> Iterator[Prom
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / "alerts.yml")]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    command = [
+    command: list[str | Path] = [
         *(tool("prometheus"), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"),
         *(f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"),
     ]

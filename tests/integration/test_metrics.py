@@ -138,10 +138,10 @@ def test_queues_say_what_is_due_what_waits_what_is_in_hand_and_what_is_dead(engi
             text("UPDATE tasks SET state = 'failed', applied_at = now() WHERE id = :id"), {"id": rows[2]}
         )
     series = told(engine)
-    tasks = {state: value for (queue, state), value in of(series, "tasks").items() if queue == "expand"}
+    tasks = {state: value for (queue, state), value in of(series, "tasks").items() if queue == "evaluate"}
     assert tasks == {"ready": 1, "retrying": 1, "leased": 0, "unapplied": 0, "dead": 1}
     oldest = of(series, "task_oldest_ready_seconds")
-    assert 90 <= oldest.pop(("expand",)) < 120
+    assert 90 <= oldest.pop(("evaluate",)) < 120
     assert set(oldest.values()) == {0}
 
 
