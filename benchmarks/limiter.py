@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from db.environment import BROKER
+from db.environment import REDIS
 from orchestrator import stack
 from workers.config import Endpoint, Role, Style, WorkSettings
 from workers.llm.address import Address
@@ -95,14 +95,14 @@ def main() -> int:
 @contextmanager
 def valkey() -> Iterator[None]:
     """Leaves the address of a Valkey in the environment."""
-    if os.environ.get(BROKER):
+    if os.environ.get(REDIS):
         yield
         return
     home = tempfile.mkdtemp(prefix="instructree-bench-")
     os.environ |= {"INSTRUCTREE_HOME": f"{home}/home", "INSTRUCTREE_SYSTEM_DIR": f"{home}/system"}
     found = stack.ensure_services(stack.Needs(postgres=False, models=()))
     assert found.redis_url
-    os.environ[BROKER] = found.redis_url
+    os.environ[REDIS] = found.redis_url
     try:
         yield
     finally:
@@ -177,7 +177,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 async def work(order: dict[str, Any]) -> None:
     book = {"default": Address(base_url=order["base_url"])}
-    limiter = RedisLimiter(os.environ[BROKER], book, longest_wait_s=order["longest_wait_s"])
+    limiter = RedisLimiter(os.environ[REDIS], book, longest_wait_s=order["longest_wait_s"])
     gateway = Gateway(OpenAIClient(book), MemoryLedger(), limiter=limiter)
     traits = Endpoint(model="scripted", requests_per_minute=order["requests_per_minute"], timeout_s=60)
     settings = WorkSettings(endpoints={"default": traits})
@@ -211,7 +211,7 @@ async def until_answered(gateway: Gateway, call: Call, slots: asyncio.Semaphore)
 
 async def takes_per_s(seconds: float = 3.0) -> float:
     """How many takes one process can have, when nothing holds them back."""
-    limiter = RedisLimiter(os.environ[BROKER], {"free": Address(base_url=f"http://{uuid.uuid4().hex}/v1")})
+    limiter = RedisLimiter(os.environ[REDIS], {"free": Address(base_url=f"http://{uuid.uuid4().hex}/v1")})
     until, taken = time.monotonic() + seconds, 0
 
     async def take_on() -> None:

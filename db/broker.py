@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from db.environment import BROKER
+from db.environment import BROKER, REDIS
 from db.errors import ConfigError, ServiceError
 
 # Before every key of ours: another Celery program on the same server has a hash of unacknowledged messages too, and of
@@ -24,7 +24,7 @@ _SCHEMES = ("redis", "rediss", _SOCKET)
 # What kombu takes from an address. Anything else in it ends in a TypeError far from here.
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 _OPTIONS = {"redis": (), "rediss": _TLS_OPTIONS, _SOCKET: ("virtual_host",)}
-_CURE = f"start one with `instructree up`, or point {BROKER} to a running Valkey or Redis"
+_CURE = "start one with `instructree up`, or point {} to a running Valkey or Redis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +60,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def place_of(url: str) -> Place:
-    """Raises ConfigError for an address that is not one of a Redis or Valkey server, as kombu understands it."""
+def place_of(url: str, named: str = REDIS) -> Place:
+    """Raises ConfigError for an address that is not one of a Redis or Valkey server, as kombu understands it.
+
+    `named` is the variable that holds it.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ConfigError(f"{BROKER} is not an address: expected redis://:password@host:6379/0") from None
+        raise ConfigError(f"{named} is not an address: expected redis://:password@host:6379/0") from None
     if parts.scheme not in _SCHEMES:
-        raise ConfigError(_wrong_scheme(parts.scheme))
+        raise ConfigError(_wrong_scheme(parts.scheme, named))
     options = dict(parse_qsl(parts.query))
     for name in options:
         if name not in _OPTIONS[parts.scheme]:
-            raise ConfigError(f"{BROKER}: an address cannot set {name!r}: take it out")
+            raise ConfigError(f"{named}: an address cannot set {name!r}: take it out")
     return Place(
         scheme=parts.scheme,
         host=None if parts.scheme == _SOCKET else host or "localhost",
@@ -84,15 +87,17 @@ def place_of(url: str) -> Place:
     )
 
 
-def _wrong_scheme(scheme: str) -> str:
+def _wrong_scheme(scheme: str, named: str) -> str:
     if scheme in ("valkey", "valkeys"):
         return (
-            f"{BROKER} begins with {scheme}://, which Celery does not know: write redis{scheme[6:]}://, it is the same"
+            f"{named} begins with {scheme}://, which Celery does not know: write redis{scheme[6:]}://, it is the same"
         )
+    if scheme.startswith("amqp"):
+        return f"{named} begins with {scheme}://: a RabbitMQ is named in {BROKER}; here, only a Valkey or Redis"
     if scheme == "unix":
-        return f"{BROKER} begins with unix://: write {_SOCKET}:///path/of/the/socket"
+        return f"{named} begins with unix://: write {_SOCKET}:///path/of/the/socket"
     said = f"begins with {scheme}://" if scheme else "has no scheme"
-    return f"{BROKER} {said}: only Valkey and Redis are supported, as redis://, rediss:// (TLS) or {_SOCKET}://"
+    return f"{named} {said}: only Valkey and Redis are supported, as redis://, rediss:// (TLS) or {_SOCKET}://"
 
 
 def tls(url: str) -> dict[str, object] | None:
@@ -117,23 +122,23 @@ def _for_redis_py(url: str) -> str:
     return parts._replace(query=urlencode(options)).geturl()
 
 
-def facts(url: str) -> Mapping[str, object] | None:
+def facts(url: str, named: str = REDIS) -> Mapping[str, object] | None:
     """What the server says of itself (INFO), or None where we may not ask.
 
     Raises:
         ConfigError: the address is none.
         ServiceError: the server does not answer, or does not let us in.
     """
-    place = place_of(url)
+    place = place_of(url, named)
     try:
         with connect(url, timeout_s=5) as client:
             client.ping()
             return _info(client)
     except AuthenticationError:
-        raise ServiceError(f"the broker at {place} refuses our password: put the right one into {BROKER}") from None
+        raise ServiceError(f"the broker at {place} refuses our password: put the right one into {named}") from None
     except (RedisError, OSError, ValueError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ServiceError(f"the broker at {place} cannot be reached ({cause}): {_CURE}") from None
+        raise ServiceError(f"the broker at {place} cannot be reached ({cause}): {_CURE.format(named)}") from None
 
 
 def _info(client: Redis) -> Mapping[str, object] | None:

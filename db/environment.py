@@ -8,7 +8,9 @@ from urllib.parse import unquote, urlsplit
 from db.errors import ConfigError, ServiceError
 
 DATABASE = "INSTRUCTREE_DATABASE_URL"
-BROKER = "INSTRUCTREE_REDIS_URL"
+REDIS = "INSTRUCTREE_REDIS_URL"
+# Of the hints alone, where they do not go through the same server.
+BROKER = "INSTRUCTREE_BROKER_URL"
 # Leave to speak plain http beyond this machine.
 ALLOW_HTTP = "INSTRUCTREE_ALLOW_HTTP"
 
@@ -41,9 +43,14 @@ def database_url() -> str:
     return _required(DATABASE, "database", "a running Postgres")
 
 
+def redis_url() -> str:
+    """Where the limiter of all workers is. Raises ServiceError when none is named."""
+    return _required(REDIS, "broker", "a running Valkey or Redis")
+
+
 def broker_url() -> str:
-    """Raises ServiceError when no broker is named."""
-    return _required(BROKER, "broker", "a running Valkey or Redis")
+    """Where hints go: to the same server, unless another is named. Raises ServiceError when there is none."""
+    return read(BROKER) or redis_url()
 
 
 def _required(name: str, what: str, instead: str) -> str:

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy import Connection, Engine, text
 
-from db import broker, workers
+from db import broker, rabbit, workers
 from db.broker import Place, is_loopback
-from db.environment import BROKER, DATABASE
+from db.environment import BROKER, DATABASE, REDIS
 from db.errors import ConfigError, ServiceError
 from db.migrate import current
 from db.workers import SILENT_S, WorkerRow
@@ -21,6 +21,7 @@ from db.workers import SILENT_S, WorkerRow
 # Before these: no pipelined publishing (Celery, kombu), pools without a bound (redis), another HTTP library (openai).
 LIBRARIES: Mapping[str, tuple[int, ...]] = {"celery": (5, 7), "kombu": (5, 7), "redis": (8,), "openai": (3,)}
 _REDIS, _VALKEY = (6, 2), (7, 2)  # what Celery 5.7 asks for, and the first Valkey
+_RABBIT = (3, 8)
 _POSTGRES = 15  # NULLS NOT DISTINCT
 # These take the place of the address that a Celery app is given.
 _OVERRIDES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
@@ -39,14 +40,18 @@ class Finding:
     warnings: tuple[str, ...] = ()
 
 
-def check_start(engine: Engine, url: str, environment: Mapping[str, str], *, orchestrator: bool) -> list[str]:
+def check_start(
+    engine: Engine, url: str, environment: Mapping[str, str], *, orchestrator: bool, limiter: str | None = None
+) -> list[str]:
     """Everything that must hold before this process takes part. Returns the warnings.
+
+    `url` is the broker's, `limiter` that of the server with the limits, where it is another one.
 
     Raises:
         ConfigError: a library is too old, an address is wrong, or a password is one that everybody knows.
         ServiceError: a server is too old, not set up for us or away, or other processes have another version.
     """
-    findings = [check_libraries(), check_broker(url, environment), check_database(engine)]
+    findings = [check_libraries(), check_broker(url, environment, limiter), check_database(engine)]
     with engine.connect() as connection:
         findings.append(check_company(connection, version("instructree"), orchestrator=orchestrator))
     return [warning for finding in findings for warning in finding.warnings]
@@ -74,22 +79,44 @@ def _numbers(text: str) -> tuple[int, ...]:
 # -- the broker
 
 
-def check_broker(url: str, environment: Mapping[str, str]) -> Finding:
-    """Raises ConfigError for its address, ServiceError for the server."""
-    place = broker.place_of(url)
+def check_broker(url: str, environment: Mapping[str, str], limiter: str | None = None) -> Finding:
+    """The broker, and the server of the limiter where it is another. Raises ConfigError or ServiceError for either."""
+    apart = limiter is not None and limiter != url
+    named = BROKER if apart else REDIS
     for name in _OVERRIDES:
         if environment.get(name) not in (None, "", url):
-            raise ConfigError(f"{name} would take the place of {BROKER}: unset it")
+            raise ConfigError(f"{name} would take the place of {named}: unset it")
+    found = check_rabbit(url) if rabbit.is_one(url) else check_redis(url, named)
+    if not apart or limiter is None:
+        return found
+    limits = check_redis(limiter)
+    return Finding(said=f"{found.said}; limits in {limits.said}", warnings=(*found.warnings, *limits.warnings))
+
+
+def check_rabbit(url: str) -> Finding:
+    """Raises ConfigError for its address, ServiceError for the server."""
+    place = rabbit.place_of(url)
+    if not place.local:
+        _refuse_default(place.password or "", place.user, f"the broker at {place}", BROKER)
+    seen = rabbit.facts(url)
+    product, found = str(seen.get("product", "something unknown")), str(seen.get("version", "0"))
+    if product != "RabbitMQ" or _numbers(found) < _RABBIT:
+        least = ".".join(map(str, _RABBIT))
+        raise ServiceError(f"the broker at {place} is {product} {found}: RabbitMQ {least} or newer is needed")
+    return Finding(said=f"RabbitMQ {found} at {place}, virtual host {place.path}")
+
+
+def check_redis(url: str, named: str = REDIS) -> Finding:
+    """A Valkey or Redis that `named` points to. Raises ConfigError for its address, ServiceError for the server."""
+    place = broker.place_of(url, named)
     warnings: list[str] = []
     if not place.local and place.password:
-        _refuse_default(place.password, place.user, f"the broker at {place}", BROKER)
+        _refuse_default(place.password, place.user, f"the broker at {place}", named)
     elif not place.local:
-        warnings.append(
-            f"{BROKER} has no password: whoever reaches {place} can stop this work; set `requirepass` there"
-        )
+        warnings.append(f"{named} has no password: whoever reaches {place} can stop this work; set `requirepass` there")
     if place.options.get("ssl_cert_reqs", "").removeprefix("CERT_").lower() == "none":
-        warnings.append(f"{BROKER} says ssl_cert_reqs=none: anybody in between can pose as {place}; take it out")
-    seen = judge_server(broker.facts(url), place)
+        warnings.append(f"{named} says ssl_cert_reqs=none: anybody in between can pose as {place}; take it out")
+    seen = judge_server(broker.facts(url, named), place)
     return Finding(said=seen.said, warnings=(*warnings, *seen.warnings))
 
 
@@ -107,7 +134,7 @@ def judge_server(info: Mapping[str, object] | None, place: Place) -> Finding:
     if info.get("redis_mode") == "cluster":
         raise ServiceError(f"the broker at {place} is part of a cluster, which Celery cannot use: take one without")
     if info.get("role") == "slave":
-        raise ServiceError(f"the broker at {place} is a read-only replica: point {BROKER} to its primary")
+        raise ServiceError(f"the broker at {place} is a read-only replica: point {REDIS} to its primary")
     return Finding(said=f"{product} {found} at {place}, {_eviction(info, place)}")
 
 

@@ -11,9 +11,10 @@ from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 from redis.exceptions import RedisError
 
-from db import broker
+from db import broker, rabbit
 from db.broker import KEY_PREFIX
 from db.chaos import chaos
+from workers.contracts import Kind
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ BATCH = 500
 KEPT = 10_000
 _MARK_S = 24 * 3600
 
-_AWAY = (KombuError, RedisError, OSError)
+_AWAY = (KombuError, RedisError, *rabbit.ERRORS)
 
 
 class Hints:
@@ -37,17 +38,9 @@ class Hints:
     """
 
     def __init__(self, url: str) -> None:
-        self._app = Celery("instructree-orchestrator", broker=url, set_as_current=False)
-        self._app.conf.update(
-            task_serializer="json",
-            accept_content=["json"],
-            broker_use_ssl=broker.tls(url),
-            broker_transport_options={
-                "global_keyprefix": KEY_PREFIX,
-                "socket_connect_timeout": CONNECT_S,
-                "socket_timeout": ANSWER_S,  # no retry_on_timeout: kombu batches only where a write is never repeated
-            },
-        )
+        self._app = Celery("instructree-orchestrator", set_as_current=False)
+        self._app.conf.update(task_serializer="json", accept_content=["json"], **_line(url))
+        self._by_rabbit = rabbit.is_one(url)
         self._connection: Connection | None = None
         self._producer: Producer | None = None
         self._unsent: dict[int, str] = {}
@@ -76,13 +69,21 @@ class Hints:
         if time.monotonic() < self._rests_until:
             return False
         try:
-            with broker.connect(self._url, timeout_s=CONNECT_S) as client:
-                known = client.set(self._mark, "1", ex=_MARK_S, get=True)
+            known = self._remembered()
         except _AWAY as error:
             self._give_up(error)
             return False
-        wiped, self._marked = self._marked and known is None, True
+        wiped, self._marked = self._marked and not known, True
         return wiped
+
+    def _remembered(self) -> bool:
+        """Whether the broker knows our mark, which it is given with this question."""
+        if self._by_rabbit:
+            self._producer = self._producer or self._call()
+            assert self._connection is not None
+            return rabbit.remember(self._connection, self._mark)
+        with broker.connect(self._url, timeout_s=CONNECT_S) as client:
+            return client.set(self._mark, "1", ex=_MARK_S, get=True) is not None
 
     def close(self) -> None:
         self._hang_up()
@@ -98,14 +99,23 @@ class Hints:
                     producer.publish(  # type: ignore[no-untyped-call]
                         message.body, routing_key=kind, headers=message.headers, **message.properties
                     )
+        if self._by_rabbit:
+            rabbit.heard(producer.channel)
 
     def _call(self) -> Producer:
         """A line of our own: Celery's pool would retry for seconds, and hold on to a broken one."""
-        with broker.connect(self._url, timeout_s=CONNECT_S) as client:
-            client.ping()  # kombu would try four times
+        self._knock()  # kombu would try four times
         self._connection = self._app.connection_for_write()
+        if self._by_rabbit:
+            rabbit.declare(self._connection, Kind)
         self._producer = self._app.amqp.Producer(self._connection.channel())
         return self._producer
+
+    def _knock(self) -> None:
+        if self._by_rabbit:
+            return rabbit.knock(self._url, timeout_s=CONNECT_S)
+        with broker.connect(self._url, timeout_s=CONNECT_S) as client:
+            client.ping()
 
     def _give_up(self, error: Exception) -> None:
         self._hang_up()
@@ -119,3 +129,15 @@ class Hints:
         if self._connection is not None:
             self._connection.collect()  # type: ignore[no-untyped-call]  # without a word to the server, which may not listen
         self._connection = self._producer = None
+
+
+def _line(url: str) -> dict[str, object]:
+    """How the broker is reached, in Celery's settings."""
+    if rabbit.is_one(url):
+        return {**rabbit.settings(url, answer_s=ANSWER_S), "broker_connection_timeout": CONNECT_S}
+    options = {
+        "global_keyprefix": KEY_PREFIX,
+        "socket_connect_timeout": CONNECT_S,
+        "socket_timeout": ANSWER_S,  # no retry_on_timeout: kombu batches only where a write is never repeated
+    }
+    return {"broker_url": url, "broker_use_ssl": broker.tls(url), "broker_transport_options": options}

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 
-from db import gauges, minutes, workers
+from db import gauges, minutes, rabbit, workers
 from db.engine import AWAY
 from workers.config import NUSD_PER_USD
 from workers.contracts import Kind, Reason
@@ -28,6 +28,7 @@ K = TypeVar("K", bound=tuple[str, ...])
 _PREFIX = "instructree_"
 # What there is none of is told as 0: a series that comes and goes makes gaps in a panel.
 _STATUSES = ("running", "paused", "done", "stopped", "cancelled", "failed")
+_KNOCK_S = 2.0
 _BREAKERS = ("closed", "open", "probing")
 _OF_ENDPOINTS = (
     ("pace", "Requests a second that all workers together may make; 0 while nobody has asked.", "pace"),
@@ -69,11 +70,12 @@ def _sum(
 
 
 class Figures(Collector):
-    """All series but those of a single process. `broker` is asked for what the limiter knows."""
+    """All series but those of a single process. `limiter` is where the limits are, the broker unless it is named."""
 
-    def __init__(self, engine: Engine, broker: str) -> None:
+    def __init__(self, engine: Engine, broker: str, limiter: str | None = None) -> None:
         self._engine = engine
         self._broker = broker
+        self._limiter = limiter or broker
         self._calls, self._nodes, self._texts = (Tally(what) for what in ("calls", "nodes", "texts"))
         self._lock = Lock()
 
@@ -94,9 +96,11 @@ class Figures(Collector):
             return [_gauge("database_up", about, 0)]
 
     def _of_broker(self) -> list[Metric]:
-        about = "Whether the broker answers."
+        about = "Whether the broker answers, and the server of the limiter."
         try:
-            return [_gauge("broker_up", about, 1), *_limits(asyncio.run(states_at(self._broker)))]
+            if rabbit.is_one(self._broker):
+                rabbit.knock(self._broker, timeout_s=_KNOCK_S)
+            return [_gauge("broker_up", about, 1), *_limits(asyncio.run(states_at(self._limiter)))]
         except (RedisError, OSError):
             return [_gauge("broker_up", about, 0)]
 

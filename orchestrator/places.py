@@ -60,7 +60,8 @@ def secrets() -> set[str]:
     path = os.environ.get(CONFIG_VARIABLE)
     keys = ["OPENAI_API_KEY", notices.WEBHOOK, *(key_variables(Path(path)) if path else [])]
     local = stack.find()
-    urls = [environment.read(environment.DATABASE), environment.read(environment.BROKER)]
+    urls = [environment.read(environment.DATABASE), environment.read(environment.REDIS)]
+    urls.append(environment.read(environment.BROKER))
     urls += [local.database_url, local.redis_url] if local else []
     return {value for key in keys if (value := environment.read(key))} | environment.passwords(urls)
 
@@ -74,13 +75,13 @@ def find_places(config: Path | None, say: stack.Say) -> Places:
     own_endpoint = has_endpoint(config)
     needs = stack.Needs(
         postgres=environment.read(environment.DATABASE) is None,
-        valkey=environment.read(environment.BROKER) is None,
+        valkey=environment.read(environment.REDIS) is None,
         models=() if own_endpoint else (LOCAL_MODEL,),
     )
     found = stack.ensure_services(needs, say=say) if needs != NOTHING else None
     return Places(
         database_url=(found and found.database_url if needs.postgres else None) or environment.database_url(),
-        redis_url=(found and found.redis_url if needs.valkey else None) or environment.broker_url(),
+        redis_url=(found and found.redis_url if needs.valkey else None) or environment.redis_url(),
         local_programs=needs.postgres or needs.valkey,
         program_env=program_env(config, found, own_endpoint),
     )
@@ -88,7 +89,8 @@ def find_places(config: Path | None, say: stack.Say) -> Places:
 
 def program_env(config: Path | None, found: stack.Stack | None, own_endpoint: bool) -> dict[str, str]:
     """What the processes must know. Named even when empty, so that a change of endpoint restarts them."""
-    env = {name: os.environ.get(name, "") for name in (*_ENDPOINT_VARIABLES, *notices.VARIABLES)}
+    named = (*_ENDPOINT_VARIABLES, *notices.VARIABLES, environment.BROKER, f"{environment.BROKER}_FILE")
+    env = {name: os.environ.get(name, "") for name in named}
     env[CONFIG_VARIABLE] = str(config.resolve()) if config else os.environ.get(CONFIG_VARIABLE, "")
     if config is not None:
         env |= {name: os.environ.get(name, "") for name in key_variables(config)}
@@ -123,7 +125,7 @@ def open_places(places: Places) -> Engine:
         migrate(engine)
     check_current(engine)
     guard.check_database(engine)
-    guard.check_broker(places.redis_url, os.environ)
+    guard.check_broker(environment.read(environment.BROKER) or places.redis_url, os.environ, places.redis_url)
     return engine
 
 

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 from celery.worker.consumer import Consumer
 
-from db import broker, exposition
+from db import broker, exposition, rabbit
 from db.broker import KEY_PREFIX
 from db.environment import broker_url
 from db.errors import ConfigError, ServiceError
@@ -155,6 +155,11 @@ def check_settings() -> Finding:
     return guard.check_settings(app.conf, deadline_s=process.DEADLINE_S)
 
 
+def _line(url: str) -> dict[str, object]:
+    """How the broker is reached; for a RabbitMQ, in place of what is said above of a Valkey."""
+    return rabbit.settings(url) if rabbit.is_one(url) else {"broker_url": url, "broker_use_ssl": broker.tls(url)}
+
+
 def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None = None) -> None:
     """Runs a worker with a pool of threads until SIGTERM, which finishes what is in hand.
 
@@ -165,7 +170,7 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     """
     check_settings()
     _grace_s()
-    app.conf.update(broker_url=broker_url(), broker_use_ssl=broker.tls(broker_url()))
+    app.conf.update(_line(broker_url()))
     arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from db import tasks, workers
 from db.engine import open_engine
-from db.environment import broker_url, database_url
+from db.environment import database_url, redis_url
 from db.workers import Identity
 from workers.known import Known
 from workers.llm.address import addresses_from_environment
@@ -66,7 +66,7 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     engine = open_engine(database_url(), pool_size=_CONNECTIONS)
     loop = Loop()
     book = addresses_from_environment()
-    limiter = RedisLimiter(broker_url(), book)
+    limiter = RedisLimiter(redis_url(), book)
     gateway = loop.run(open_gateway(engine, book, limiter))
     held = Held()
     identity = Identity.of_this_process(queues, slots)

@@ -4,14 +4,16 @@ Celery gives up on a message that is no envelope, or whose body has another shap
 good order and with exit code 0, and the message may be back in its queue for the next one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from amqp import PreconditionFailed
 from celery.app.amqp import AMQP
 from celery.worker.consumer import Consumer
 from kombu.connection import Connection
-from kombu.transport import redis
+from kombu.transport import pyamqp, redis
+from kombu.transport.base import Transport
 
 log = structlog.get_logger()
 
@@ -35,11 +37,29 @@ class _Transport(redis.Transport):
     Channel = _Channel
 
 
+# RabbitMQ closes a channel on which a message waits too long for its acknowledgement (half an hour, unless configured);
+# Celery would end the worker. As a line that broke it is taken up again: the message comes anew, and finds no task.
+class _Rabbit(pyamqp.Transport):
+    connection_errors = (*pyamqp.Transport.connection_errors, PreconditionFailed)
+
+
+class _RabbitTls(pyamqp.SSLTransport):
+    connection_errors = (*pyamqp.SSLTransport.connection_errors, PreconditionFailed)
+
+
+_OURS: Mapping[type[Transport], type[Transport]] = {
+    redis.Transport: _Transport,
+    pyamqp.Transport: _Rabbit,
+    pyamqp.SSLTransport: _RabbitTls,
+}
+
+
 class _Line(Connection):
     """A connection whose patience between tries does not grow, and that survives what it is sent."""
 
-    def get_transport_cls(self) -> type[redis.Transport]:
-        return _Transport  # no other scheme of address gets past the guard
+    def get_transport_cls(self) -> type[Transport]:
+        found: type[Transport] = super().get_transport_cls()  # type: ignore[no-untyped-call]  # kombu ships no types
+        return _OURS[found]  # no other scheme of address gets past the guard
 
     def _ensure_connection(self, *arguments: object, **options: object) -> object:
         patience = {"interval_start": RETRY_S, "interval_step": 0, "interval_max": RETRY_S}

@@ -22,14 +22,14 @@ def examine(config_file: Path | None) -> bool:
     """Prints one line a part, and one for each doubt about it. Returns whether all are well."""
     local = stack.find()
     database = environment.read(environment.DATABASE) or (local.database_url if local else None)
-    broker = environment.read(environment.BROKER) or (local.redis_url if local else None)
+    limits = environment.read(environment.REDIS) or (local.redis_url if local else None)
     checks: list[tuple[str, Callable[[], str | Finding]]] = [
         ("disk", _disk),
         ("libraries", guard.check_libraries),
         ("settings", check_worker_settings),
         ("configuration", lambda: _configuration(config_file)),
         ("database", lambda: _database(database)),
-        ("broker", lambda: _broker(broker)),
+        ("broker", lambda: _broker(limits)),
         ("models", lambda: _models(config_file, local)),
         ("notices", _notices),
         ("workers", lambda: _workers(database)),
@@ -77,8 +77,9 @@ def _database(url: str | None) -> Finding:
     return Finding(said=f"answers, with this program's schema; {seen.said}", warnings=seen.warnings)
 
 
-def _broker(url: str | None) -> Finding:
-    seen = guard.check_broker(url or environment.broker_url(), os.environ)
+def _broker(limits: str | None) -> Finding:
+    limits = limits or environment.redis_url()
+    seen = guard.check_broker(environment.read(environment.BROKER) or limits, os.environ, limits)
     return Finding(said=f"answers; {seen.said}", warnings=seen.warnings)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import exposition, guard
 from db.engine import check_reachable as check_database
 from db.engine import open_engine
-from db.environment import broker_url, database_url
+from db.environment import broker_url, database_url, redis_url
 from db.errors import UserError
 from db.migrate import check_current, is_newer
 from db.migrate import migrate as migrate_database
@@ -115,7 +115,7 @@ def _visibly(engine: Engine, worker: Identity) -> Iterator[None]:
 
 def _guard(engine: Engine, *, orchestrator: bool) -> None:
     """Refuses, with a UserError, to begin with anything that would break a law later; says what else is doubtful."""
-    for warning in guard.check_start(engine, broker_url(), os.environ, orchestrator=orchestrator):
+    for warning in guard.check_start(engine, broker_url(), os.environ, orchestrator=orchestrator, limiter=redis_url()):
         say(f"warning: {warning}")
 
 
@@ -147,7 +147,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    stop_telling = exposition.expose(place, [Figures(engine, broker_url())]) if place else None
+    stop_telling = exposition.expose(place, [Figures(engine, broker_url(), redis_url())]) if place else None
     hints = Hints(broker_url())
     with notices.telling(engine, channels):
         Orchestrator(engine, hints, stall_s=stall_s).serve(stop)

@@ -139,10 +139,10 @@ def count(engine: Engine, what: str, *ids: int) -> int:
         return int(connection.execute(text(query), {"all": not ids, "ids": list(ids)}).scalar_one())
 
 
-def environment(engine: Engine, valkey: Valkey, **more: str) -> dict[str, str]:
+def environment(engine: Engine, redis_url: str, **more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("INSTRUCTREE_", "OPENAI_", "CELERY_"))}
     database = engine.url.render_as_string(hide_password=False)
-    return {**kept, "INSTRUCTREE_DATABASE_URL": database, "INSTRUCTREE_REDIS_URL": valkey.url, **more}
+    return {**kept, "INSTRUCTREE_DATABASE_URL": database, "INSTRUCTREE_REDIS_URL": redis_url, **more}
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def working(engine: Engine, valkey: Valkey, *model: str, slots: int = 4) -> Iter
     """A worker process beside a scripted model."""
     with scripted("k", *model) as endpoint:
         argv = [sys.executable, "-m", "orchestrator.cli", "worker", "--slots", str(slots)]
-        with subprocess.Popen(argv, env=environment(engine, valkey, **endpoint.env)) as worker:
+        with subprocess.Popen(argv, env=environment(engine, valkey.url, **endpoint.env)) as worker:
             try:
                 yield worker
             finally:
@@ -414,7 +414,7 @@ def other(engine: Engine, version: str, queues: Sequence[str]) -> Identity:
 
 
 def refused(engine: Engine, valkey: Valkey, part: str) -> str:
-    done = started(part, environment(engine, valkey, OPENAI_BASE_URL="http://127.0.0.1:1/v1", OPENAI_API_KEY="k"))
+    done = started(part, environment(engine, valkey.url, OPENAI_BASE_URL="http://127.0.0.1:1/v1", OPENAI_API_KEY="k"))
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2 and line.startswith("instructree: ") and PASSWORD not in line
     return line
@@ -470,4 +470,4 @@ def test_a_wrong_password_and_a_closed_port_are_told_apart(valkey: Valkey) -> No
     with pytest.raises(ServiceError, match="cannot be reached"):
         guard.check_broker(valkey.url, {})
     with pytest.raises(ConfigError, match="only Valkey and Redis"):
-        guard.check_broker("amqp://h", {})
+        guard.check_broker("sqs://h", {})

@@ -48,7 +48,7 @@ def test_an_old_or_missing_library_is_named_with_the_command_that_mends_it() -> 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("amqp://guest@rabbit:5672//", ("amqp://", "only Valkey and Redis")),
+        ("amqp://guest@rabbit:5672//", ("amqp://", "INSTRUCTREE_BROKER_URL")),
         ("valkey://:pw@h:6379/0", ("valkey://", "write redis://")),
         ("valkeys://:pw@h:6379/0", ("write rediss://",)),
         ("unix:///run/redis.sock", ("write redis+socket:///",)),
@@ -114,7 +114,7 @@ def test_a_password_that_everybody_tries_first_is_refused_off_this_machine(passw
 def test_a_broker_without_password_or_certificate_is_doubted_only_off_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker, "facts", lambda url: VALKEY)
+    monkeypatch.setattr(broker, "facts", lambda url, named: VALKEY)
     (no_password,) = guard.check_broker("redis://cache.example/0", {}).warnings
     assert "no password" in no_password and "requirepass" in no_password
     (no_certificate,) = guard.check_broker("rediss://:long-one@cache.example/0?ssl_cert_reqs=CERT_NONE", {}).warnings

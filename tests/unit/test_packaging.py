@@ -29,7 +29,7 @@ LOADED_BY_OTHERS = {
 # Of extras that may not be installed, where the distribution has another name than the module.
 NOT_NAMED_AS_IMPORTED = {"sklearn": "scikit-learn"}
 # Imported by name, but part of another dependency, which fixes its version.
-COMES_WITH = {"kombu": "celery", "httpx2": "openai", "markupsafe": "jinja2"}
+COMES_WITH = {"amqp": "celery", "kombu": "celery", "httpx2": "openai", "markupsafe": "jinja2"}
 
 # What the search core may not use although it is in the standard library: clocks, global chance, the outside world.
 IMPURE = {

@@ -1,0 +1,121 @@
+"""RabbitMQ in the place of Valkey for the hints: a real one, where it is installed, killed and wiped."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from db import guard
+from db.errors import ConfigError, ServiceError
+from orchestrator import hints
+from orchestrator.hints import Hints
+from tests.e2e.house import scripted, until
+from tests.integration.test_hints import count, environment, waiting_tasks
+from tests.rabbitmq import PASSWORD, Rabbit, program
+
+RESPOND = "respond"
+
+
+@contextmanager
+def rabbit(**settings: int) -> Iterator[Rabbit]:
+    if program() is None:
+        pytest.skip("rabbitmq-server is not installed")
+    with tempfile.TemporaryDirectory(prefix="instructree-rabbit-") as folder:
+        server = Rabbit(Path(folder), **settings)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Rabbit]:
+    with rabbit() as server:
+        yield server
+
+
+@pytest.fixture
+def sender(server: Rabbit, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hints]:
+    monkeypatch.setattr(hints, "AWAY_S", 0.2)
+    with server.line() as channel:
+        channel.queue_declare(RESPOND, durable=True, auto_delete=False)
+        channel.queue_purge(RESPOND)
+    sender = Hints(server.url)
+    yield sender
+    sender.close()
+
+
+def test_a_batch_reaches_its_queues_one_message_a_task(server: Rabbit, sender: Hints) -> None:
+    sender.send([(number, RESPOND) for number in range(1, 1201)])
+    assert server.queued(RESPOND)[0] == 1200
+    sender.send([(1, "evaluate")])  # a queue that no worker has made yet
+    assert server.queued("evaluate")[0] == 1
+
+
+def test_hints_for_a_rabbitmq_that_was_killed_are_sent_when_it_is_back(server: Rabbit, sender: Hints) -> None:
+    sender.send([(1, RESPOND)])
+    server.kill()
+    began = time.monotonic()
+    sender.send([(2, RESPOND)])
+    sender.send([(3, RESPOND)])
+    assert time.monotonic() - began < 2 * (hints.CONNECT_S + hints.ANSWER_S)
+    assert not sender.lost()
+    server.start()
+    time.sleep(0.3)
+    sender.send([])
+    assert server.queued(RESPOND)[0] in (2, 3)  # the first may not have reached its disk: the sweep hints it again
+
+
+def test_a_wiped_rabbitmq_is_noticed_once(server: Rabbit, sender: Hints) -> None:
+    assert not sender.lost()
+    assert not sender.lost()
+    with server.line() as channel:
+        for queue in (RESPOND, sender._mark):
+            channel.queue_delete(queue)
+    assert sender.lost()
+    assert not sender.lost()
+
+
+def test_the_guard_says_what_it_found_and_refuses_what_is_wrong(server: Rabbit) -> None:
+    assert guard.check_broker(server.url, {}).said.startswith("RabbitMQ 3") or "RabbitMQ 4" in (
+        guard.check_broker(server.url, {}).said
+    )
+    with pytest.raises(ServiceError, match="INSTRUCTREE_BROKER_URL") as refused:
+        guard.check_broker(server.url.replace(PASSWORD, "wrong-one"), {})
+    assert "refuses our password" in str(refused.value) and "wrong-one" not in str(refused.value)
+    with pytest.raises(ServiceError, match="no virtual host 'elsewhere'"):
+        guard.check_broker(server.url.replace("/instructree", "/elsewhere"), {})
+    with pytest.raises(ConfigError, match="CELERY_BROKER_URL"):
+        guard.check_broker(server.url, {"CELERY_BROKER_URL": "amqp://elsewhere"}, "redis://here/0")
+
+
+@pytest.mark.slow
+def test_a_task_that_takes_longer_than_rabbitmq_waits_for_is_done_once_and_ends_no_worker(
+    engine: Engine, redis_url: str, tmp_path: Path
+) -> None:
+    """By default half an hour: Celery would end the worker when its channel is closed (celery#6760)."""
+    with (
+        rabbit(consumer_timeout=2000, channel_tick_interval=1000) as hasty,
+        scripted("k", "--latency", "8000", "--latency-fixed") as endpoint,
+    ):
+        env = environment(engine, redis_url, INSTRUCTREE_BROKER_URL=hasty.url, **endpoint.env)
+        ready = waiting_tasks(engine, 2)
+        sender = Hints(hasty.url)
+        sender.send(ready)
+        sender.close()
+        argv = [sys.executable, "-m", "orchestrator.cli", "worker", "--slots", "2"]
+        with (tmp_path / "worker.log").open("wb") as log, subprocess.Popen(argv, env=env, stderr=log) as worker:
+            try:
+                until(lambda: count(engine, "state = 'done'") == len(ready), "both are done", patience_s=90)
+                until(lambda: hasty.queued(RESPOND) == (0, 1), "it listens again, and nothing is left")
+                assert worker.poll() is None
+            finally:
+                worker.kill()
+        assert "connection already closed" in (tmp_path / "worker.log").read_text()
+        assert count(engine, "attempts > 1") == 0
