@@ -3,7 +3,7 @@
 #   PYTHON=/path/to/python   the Python that .venv is made with
 #   ARGS="..."               further arguments for run or test
 #   KILLS, SEED, SCENARIO, MINUTES, N   of chaos and soak; scenarios: chaos, pools, caps, outage, doubled
-#   SEEDS   of bench-search
+#   SEEDS   of bench-search; NODES of bench-growth
 #   PEERS=1   of bench: distilabel and Data Designer too, installed into .build/peers
 
 SHELL := /bin/sh
@@ -13,13 +13,14 @@ SCENARIO := chaos
 MINUTES := 10
 N := 20
 SEEDS := 200
+NODES := 1000000
 TORCH := torch==2.13.0
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 export PYTHON PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench bench-limiter bench-search bench-core bench-diversity bench-gate deploy-tools setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench bench-growth bench-limiter bench-search bench-core bench-diversity bench-gate deploy-tools setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -59,6 +60,10 @@ bench-limiter: ## the shared limiter against a token bucket: 429s and time, limi
 bench: ## calls/s of a product run beside the bare client, and with PEERS=1 its rivals (ARGS=--quick: two minutes)
 	@$(SETUP) dev
 	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+bench-growth: ## what a node costs at 10,000, 100,000 and a million of them, and what questions cost then (NODES=1000000)
+	@$(SETUP) dev
+	@$(BIN)/python -m benchmarks.growth --nodes $(NODES) --page docs/benchmarks/growth.md $(ARGS)
 
 bench-search: ## every policy on landscapes of known optimum, at equal calls; tables and pictures (SEEDS=200)
 	@$(SETUP) dev

@@ -14,7 +14,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Row, delete, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
-from db import amounts
+from db import amounts, totals
 from db.records import AttemptRow, Spend
 from db.schema import attempts, calls, runs, tasks
 
@@ -150,14 +150,17 @@ def lock(connection: Connection, ids: Collection[str]) -> None:
 def close_all(connection: Connection, costs: Mapping[str, Spend]) -> None:
     """Takes attempts back whose cost is known: what their answers cost, or nothing where they were surely not paid.
 
-    Where an attempt was counted as spent already, because its task had ended, the difference is given back.
+    Where an attempt was counted as spent already, because its task had ended, the difference is given back, and its
+    answer, which nobody has counted yet, is.
     """
     if not costs:
         return
     gone = delete(attempts).where(attempts.c.id.in_(sorted(costs))).returning(*attempts.c)
-    for row in connection.execute(gone).all():
-        if row.settled:
-            _adjust(connection, row.run_id, costs[row.id] - _most(row))
+    late = [row for row in connection.execute(gone).all() if row.settled]
+    for row in late:
+        _adjust(connection, row.run_id, costs[row.id] - _most(row))
+    if answered := [row.key for row in late if costs[row.id].calls]:
+        totals.count_late(connection, answered)
 
 
 def doubled(connection: Connection, attempt_id: str, cost: Spend) -> None:
@@ -193,5 +196,6 @@ def settle(connection: Connection, task_ids: Sequence[int]) -> Spend:
         update(attempts).where(attempts.c.task_id.in_(task_ids), attempts.c.fate == "open").values(fate="lost")
     )
     total = sum(_used(connection, task_ids).values(), Spend())
+    totals.count_calls(connection, task_ids)
     connection.execute(update(attempts).where(attempts.c.task_id.in_(task_ids)).values(settled=True))
     return total

@@ -3,53 +3,78 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Row, select, text
 
+from db import totals
 from db.records import ExampleRow
 from db.schema import examples
 from db.verdicts import EXPORTED, LATEST
 
+_PROPOSED = totals.adding(
+    f"""
+    SELECT p.run_id, 'examples', p.status, coalesce(p.reason, ''), {totals.sums("n")} FROM proposed p
+    JOIN nodes n ON n.tree_id = p.tree_id AND n.key = p.node_key GROUP BY 1, 2, 3, 4
+    """
+)
+_PROPOSE = text(
+    f"""
+    WITH proposed AS (
+        INSERT INTO examples (run_id, tree_id, node_key, instruction, status, reason)
+        SELECT v.* FROM json_to_recordset(CAST(:rows AS json)) AS v (
+            run_id bigint, tree_id bigint, node_key text, instruction text, status text, reason text
+        )
+        RETURNING run_id, tree_id, node_key, status, reason
+    ) {_PROPOSED}
+    """
+)
+
 
 def propose(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Adds harvested instructions: columns run_id, tree_id, node_key, instruction, input, status, reason."""
+    """Adds harvested instructions: columns run_id, tree_id, node_key, instruction, status, reason."""
     if rows:
-        connection.execute(insert(examples), list(rows))
+        connection.execute(_PROPOSE, {"rows": totals.listed(rows)})
+
+
+def _settling(changes: str) -> str:
+    """A statement that settles pending examples, and moves them in the sums."""
+    moved = totals.moving("changed", "examples")
+    return f"""
+        WITH settled AS ({changes} RETURNING e.run_id, e.tree_id, e.node_key, e.status, e.reason),
+        changed AS (
+            SELECT s.run_id, 'pending' AS was, NULL AS was_reason, s.status, s.reason,
+                   {", ".join(f"n.{name}::numeric" for name in totals.SCORES)}
+            FROM settled s JOIN nodes n ON n.tree_id = s.tree_id AND n.key = s.node_key
+        )
+        {totals.adding(moved)}
+    """
+
+
+_SETTLE = text(
+    _settling(
+        """
+        UPDATE examples e SET status = v.status, reason = v.reason, output = v.output, response_calls = v.calls
+        FROM json_to_recordset(CAST(:rows AS json)) AS v (
+            tree_id bigint, node_key text, status text, reason text, output text, calls text[]
+        ) WHERE e.run_id = :run AND e.status = 'pending' AND e.tree_id = v.tree_id AND e.node_key = v.node_key
+        """
+    )
+)
+_FAIL_PENDING = text(
+    _settling(
+        "UPDATE examples e SET status = 'failed', reason = :reason WHERE e.run_id = :run AND e.status = 'pending'"
+    )
+)
 
 
 def settle(connection: Connection, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Writes what became of pending examples: tree_id, node_key, status, reason, output, calls."""
     if rows:
-        connection.execute(
-            update(examples)
-            .where(examples.c.run_id == run_id, examples.c.status == "pending")
-            .where(examples.c.tree_id == bindparam("of_tree"), examples.c.node_key == bindparam("of_key"))
-            .values(
-                status=bindparam("new_status"),
-                reason=bindparam("new_reason"),
-                output=bindparam("new_output"),
-                response_calls=bindparam("new_calls"),
-            ),
-            [
-                {
-                    "of_tree": row["tree_id"],
-                    "of_key": row["node_key"],
-                    "new_status": row["status"],
-                    "new_reason": row["reason"],
-                    "new_output": row["output"],
-                    "new_calls": list(row["calls"]),
-                }
-                for row in rows
-            ],
-        )
+        connection.execute(_SETTLE, {"run": run_id, "rows": totals.listed(rows)})
 
 
 def fail_pending(connection: Connection, run_id: int, reason: str) -> None:
     """Nothing more will come for examples that still wait."""
-    connection.execute(
-        update(examples)
-        .where(examples.c.run_id == run_id, examples.c.status == "pending")
-        .values(status="failed", reason=reason)
-    )
+    connection.execute(_FAIL_PENDING, {"run": run_id, "reason": reason})
 
 
 def pending(connection: Connection, run_id: int) -> list[ExampleRow]:

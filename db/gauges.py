@@ -1,61 +1,17 @@
-"""The state of the whole installation, of all runs together, for whoever watches it.
-
-What grows without end (calls, nodes) is read bit by bit: each question names the time up to which the answer is known
-already. Rows get their time when their transaction begins, so what is younger than `SETTLED_S` may still be joined by
-rows of an earlier time; it is counted anew each time.
+"""The state of the whole installation, of all runs together, for whoever watches it. What grows without end is in
+`db.totals`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, text
-
-# No transaction that writes calls or nodes is open for so long.
-SETTLED_S = 120
-Key = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Since:
-    """Sums by key over rows of a span of time, which ends at `until`."""
-
-    until: datetime
-    sums: Mapping[Key, tuple[float, ...]]
-
-
-# role, endpoint, outcome -> calls, tokens in, tokens out, nano-dollars (of known prices), seconds
-_CALLS = """
-    SELECT role, endpoint, outcome, count(*), sum(tokens_in), sum(tokens_out), coalesce(sum(nusd), 0), sum(latency_s)
-    FROM calls WHERE {span} GROUP BY 1, 2, 3
-"""
-# status, reason -> nodes
-_NODES = """
-    SELECT status, coalesce(reason, ''), count(*) FROM nodes
-    WHERE status IN ('scored', 'unscored', 'rejected', 'failed') AND {span} GROUP BY 1, 2
-"""
-# status, reason -> generated texts of pools
-_TEXTS = """
-    SELECT status, coalesce(reason, ''), count(*) FROM instructions
-    WHERE origin = 'generated' AND {span} GROUP BY 1, 2
-"""
-_KINDS = {"calls": (_CALLS, "created_at", 3), "nodes": (_NODES, "settled_at", 2), "texts": (_TEXTS, "created_at", 2)}
 
 
 def now(connection: Connection) -> datetime:
     found: datetime = connection.execute(text("SELECT now()")).scalar_one()
     return found
-
-
-def counted(connection: Connection, what: str, after: datetime | None, until: datetime | None) -> Mapping[Key, Any]:
-    """Sums over rows of `calls`, settled `nodes` or generated `texts` with a time after one and up to the other."""
-    query, column, keys = _KINDS[what]
-    spans = [f"{column} IS NOT NULL"]
-    spans += [f"{column} > :after"] if after else []
-    spans += [f"{column} <= :until"] if until else []
-    rows = connection.execute(text(query.format(span=" AND ".join(spans))), {"after": after, "until": until})
-    return {tuple(row[:keys]): tuple(float(value) for value in row[keys:]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +59,11 @@ def runs_by_status(connection: Connection) -> Mapping[str, int]:
     return _pairs(connection, "SELECT status, count(*) FROM runs GROUP BY status")
 
 
-def examples_by_fate(connection: Connection) -> Mapping[tuple[str, str], int]:
-    """By status and reason."""
-    rows = connection.execute(text("SELECT status, coalesce(reason, ''), count(*) FROM examples GROUP BY 1, 2"))
-    return {(status, reason): count for status, reason, count in rows}
-
-
 def nodes_open(connection: Connection) -> int:
     """Nodes that are not settled: their trees still grow, so there are never many trees to look into."""
     query = """
-        SELECT count(*) FROM trees t JOIN nodes n ON n.tree_id = t.id
+        SELECT count(*) FROM trees t
+        CROSS JOIN LATERAL (SELECT n.status FROM nodes n WHERE n.tree_id = t.id OFFSET 0) AS n
         WHERE t.status = 'growing' AND n.status IN ('proposed', 'generated')
     """
     return int(connection.execute(text(query)).scalar_one())

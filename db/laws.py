@@ -100,6 +100,50 @@ LAWS: dict[str, str] = {
         WHERE r.id = :run
           AND (r.reserved_calls <> k.calls OR r.reserved_tokens <> k.tokens OR r.reserved_nusd <> k.nusd)
     """,
+    "the sums of trees, nodes, texts and examples are those of the rows": """
+        WITH recount AS (
+            SELECT 'trees' AS what, status, coalesce(reason, '') AS reason, count(*) AS count, 0::numeric AS quality,
+                   0::numeric AS diversity, 0::numeric AS complexity, 0::numeric AS reward
+            FROM trees WHERE run_id = :run GROUP BY 1, 2, 3
+            UNION ALL
+            SELECT CASE WHEN n.parent_key IS NULL THEN 'seeds' ELSE 'evolved' END, n.status, coalesce(n.reason, ''),
+                   count(*), coalesce(sum(n.quality::numeric), 0), coalesce(sum(n.diversity::numeric), 0),
+                   coalesce(sum(n.complexity::numeric), 0), coalesce(sum(n.reward::numeric), 0)
+            FROM nodes n JOIN trees t ON t.id = n.tree_id
+            WHERE t.run_id = :run AND n.status NOT IN ('proposed', 'generated') GROUP BY 1, 2, 3
+            UNION ALL
+            SELECT 'texts', status, coalesce(reason, ''), count(*), 0, 0, 0, 0 FROM instructions
+            WHERE run_id = :run AND origin = 'generated' GROUP BY 1, 2, 3
+            UNION ALL
+            SELECT 'examples', e.status, coalesce(e.reason, ''), count(*), coalesce(sum(n.quality::numeric), 0),
+                   coalesce(sum(n.diversity::numeric), 0), coalesce(sum(n.complexity::numeric), 0),
+                   coalesce(sum(n.reward::numeric), 0)
+            FROM examples e LEFT JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
+            WHERE e.run_id = :run GROUP BY 1, 2, 3
+        )
+        SELECT what || ' ' || status || ' ' || reason || ': ' || coalesce(s.count, 0) || ', the rows say '
+               || coalesce(c.count, 0)
+        FROM (SELECT * FROM totals WHERE run_id = :run) AS s FULL JOIN recount c USING (what, status, reason)
+        WHERE (coalesce(s.count, 0), coalesce(s.quality, 0), coalesce(s.diversity, 0), coalesce(s.complexity, 0),
+               coalesce(s.reward, 0)) <> (coalesce(c.count, 0), coalesce(c.quality, 0), coalesce(c.diversity, 0),
+               coalesce(c.complexity, 0), coalesce(c.reward, 0))
+    """,
+    "the sums of calls are those of the ledger, but for the answers of outstanding tasks": """
+        WITH recount AS (
+            SELECT c.role, c.endpoint, c.model, c.outcome, count(*) AS calls, sum(c.tokens_in) AS tokens_in,
+                   sum(c.tokens_out) AS tokens_out, coalesce(sum(c.nusd), 0) AS nusd,
+                   count(*) FILTER (WHERE c.nusd IS NULL) AS unpriced, sum(c.latency_s::numeric) AS seconds
+            FROM calls c LEFT JOIN tasks k ON k.id = c.task_id AND k.applied_at IS NULL
+            WHERE c.run_id = :run AND k.id IS NULL GROUP BY 1, 2, 3, 4
+        )
+        SELECT 'calls of ' || role || ' at ' || endpoint || ' (' || model || ') ' || outcome || ': '
+               || coalesce(s.calls, 0) || ', the ledger has ' || coalesce(c.calls, 0)
+        FROM (SELECT * FROM call_totals WHERE run_id = :run) AS s
+          FULL JOIN recount c USING (role, endpoint, model, outcome)
+        WHERE (coalesce(s.calls, 0), coalesce(s.tokens_in, 0), coalesce(s.tokens_out, 0), coalesce(s.nusd, 0),
+               coalesce(s.unpriced, 0), coalesce(s.seconds, 0)) <> (coalesce(c.calls, 0), coalesce(c.tokens_in, 0),
+               coalesce(c.tokens_out, 0), coalesce(c.nusd, 0), coalesce(c.unpriced, 0), coalesce(c.seconds, 0))
+    """,
     "reserved plus spent never exceeds a cap": """
         SELECT 'reserved ' || reserved_calls || ' + spent ' || spent_calls || ' calls, cap ' || cap_calls FROM runs
         WHERE id = :run AND (reserved_calls + spent_calls > cap_calls

@@ -1,9 +1,11 @@
 """Nodes and rollouts: written by the scheduler alone, in bulk."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Row, insert, select, text
 
+from db import totals
 from db.records import NodeRow, RolloutRow
 from db.schema import nodes, rollouts, trees
 
@@ -30,80 +32,57 @@ def _values(row: NodeRow) -> dict[str, object]:
     }
 
 
-_SETTLE = (
-    update(nodes)
-    .where(nodes.c.tree_id == bindparam("of_tree"), nodes.c.key == bindparam("of_key"))
-    .values(
-        status=bindparam("status"),
-        text=func.coalesce(bindparam("text", type_=nodes.c.text.type), nodes.c.text),
-        quality=bindparam("quality"),
-        diversity=bindparam("diversity"),
-        complexity=bindparam("complexity"),
-        reward=bindparam("reward"),
-        tags=bindparam("tags"),
-        reason=bindparam("reason"),
-        pool_version=func.coalesce(bindparam("pool_version", type_=nodes.c.pool_version.type), nodes.c.pool_version),
-        judgements=bindparam("judgements"),
-        spread=bindparam("spread"),
-        calls=nodes.c.calls.concat(bindparam("calls", type_=nodes.c.calls.type)),
-        settled_at=func.now(),
-    )
+_SUM = totals.adding(
+    f"""
+    SELECT t.run_id, CASE WHEN s.parent_key IS NULL THEN 'seeds' ELSE 'evolved' END, s.status, coalesce(s.reason, ''),
+           {totals.sums("s")}
+    FROM settled s JOIN trees t ON t.id = s.tree_id WHERE s.status NOT IN ('proposed', 'generated') GROUP BY 1, 2, 3, 4
+    """
+)
+_SETTLE = text(
+    f"""
+    WITH settled AS (
+        UPDATE nodes n SET status = v.status, text = coalesce(v.text, n.text), quality = v.quality,
+            diversity = v.diversity, complexity = v.complexity, reward = v.reward, tags = v.tags, reason = v.reason,
+            pool_version = coalesce(v.pool_version, n.pool_version), judgements = v.judgements, spread = v.spread,
+            calls = n.calls || v.calls, settled_at = now()
+        FROM json_to_recordset(CAST(:rows AS json)) AS v (
+            tree_id bigint, key text, status text, text text, quality float8, diversity float8, complexity float8,
+            reward float8, tags text[], reason text, pool_version bigint, judgements int, spread float8, calls text[]
+        ) WHERE n.tree_id = v.tree_id AND n.key = v.key
+        RETURNING n.tree_id, n.parent_key, n.status, n.reason, n.quality, n.diversity, n.complexity, n.reward
+    ) {_SUM}
+    """
+)
+_SETTLED = (
+    *("tree_id", "key", "status", "text", "quality", "diversity", "complexity", "reward", "tags", "reason"),
+    *("pool_version", "judgements", "spread", "calls"),
 )
 
 
 def settle(connection: Connection, rows: Sequence[NodeRow]) -> None:
     """Writes what became of nodes: status, text, scores, reason; their calls are added to those they have."""
     if rows:
-        connection.execute(
-            _SETTLE,
-            [
-                {
-                    "of_tree": row.tree_id,
-                    "of_key": row.key,
-                    "status": row.status,
-                    "text": row.text,
-                    "quality": row.quality,
-                    "diversity": row.diversity,
-                    "complexity": row.complexity,
-                    "reward": row.reward,
-                    "tags": list(row.tags),
-                    "reason": row.reason,
-                    "pool_version": row.pool_version,
-                    "judgements": row.judgements,
-                    "spread": row.spread,
-                    "calls": list(row.calls),
-                }
-                for row in rows
-            ],
-        )
+        values = totals.listed({name: getattr(row, name) for name in _SETTLED} for row in rows)
+        connection.execute(_SETTLE, {"rows": values})
+
+
+_CREDIT = text(
+    """
+    UPDATE nodes n SET visits = v.visits, value_sum = v.value_sum
+    FROM json_to_recordset(CAST(:rows AS json)) AS v (tree_id bigint, key text, visits int, value_sum float8)
+    WHERE n.tree_id = v.tree_id AND n.key = v.key
+    """
+)
+_CREDITED = ("tree_id", "key", "visits", "value_sum")
 
 
 def roll_out(connection: Connection, rows: Sequence[RolloutRow], statistics: Sequence[NodeRow]) -> None:
     """Appends rollouts and writes the visits and value sums that follow from them."""
-    if not rows:
-        return
-    connection.execute(
-        insert(rollouts),
-        [
-            {
-                "tree_id": row.tree_id,
-                "ordinal": row.ordinal,
-                "leaf_key": row.leaf_key,
-                "reward": row.reward,
-                "terminal": row.terminal,
-            }
-            for row in rows
-        ],
-    )
-    connection.execute(
-        update(nodes)
-        .where(nodes.c.tree_id == bindparam("of_tree"), nodes.c.key == bindparam("of_key"))
-        .values(visits=bindparam("new_visits"), value_sum=bindparam("new_value_sum")),
-        [
-            {"of_tree": s.tree_id, "of_key": s.key, "new_visits": s.visits, "new_value_sum": s.value_sum}
-            for s in statistics
-        ],
-    )
+    if rows:
+        connection.execute(insert(rollouts), [asdict(row) for row in rows])
+        values = totals.listed({name: getattr(row, name) for name in _CREDITED} for row in statistics)
+        connection.execute(_CREDIT, {"rows": values})
 
 
 def of_trees(connection: Connection, tree_ids: Sequence[int]) -> list[NodeRow]:
@@ -185,26 +164,6 @@ def lineage(connection: Connection, tree_id: int, key: str) -> list[tuple[str | 
     """(operator, text) from the root down to this node."""
     rows = connection.execute(_LINEAGE, {"tree": tree_id, "key": key})
     return [(row.operator, row.text or "") for row in rows]
-
-
-_ON_PATHS = text(
-    """
-    WITH RECURSIVE up AS (
-        SELECT o.tree_id, o.leaf_key AS key FROM rollouts o JOIN trees t ON t.id = o.tree_id
-        WHERE t.run_id = :run AND t.status = 'grown'
-        UNION
-        SELECT n.tree_id, n.parent_key FROM nodes n JOIN up ON n.tree_id = up.tree_id AND n.key = up.key
-        WHERE n.parent_key IS NOT NULL
-    )
-    SELECT count(*) FROM up JOIN nodes n ON n.tree_id = up.tree_id AND n.key = up.key
-    WHERE n.parent_key IS NOT NULL AND n.status = 'scored'
-    """
-)
-
-
-def count_on_paths(connection: Connection, run_id: int) -> int:
-    """Evolved, scored nodes on paths from root to a rolled-out leaf, over all grown trees."""
-    return int(connection.execute(_ON_PATHS, {"run": run_id}).scalar_one())
 
 
 def of_pool(connection: Connection, run_id: int) -> list[NodeRow]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from db import totals
 from db.records import BatchRow, InstanceRow, InstructionRow, Json, LessonRow, RoundRow, SeedEventRow
 from db.schema import batches, examples, instructions, lessons, rounds, seed_events
 
@@ -31,6 +32,7 @@ def add(connection: Connection, run_id: int, rows: Sequence[InstructionRow]) -> 
     """Stores generated texts and the verdict on each. An ordinal that exists raises: it would be a bug."""
     if rows:
         connection.execute(insert(instructions), [_values(run_id, row) for row in rows])
+        totals.add(connection, run_id, "texts", [(row.status, row.reason) for row in rows])
 
 
 def _values(run_id: int, row: InstructionRow) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def give(connection: Connection, run_id: int, rows: Sequence[InstanceRow], calls
     values = [{**asdict(row), "run_id": run_id, "response_calls": list(calls)} for row in rows]
     if values:
         connection.execute(insert(examples), values)
+        totals.add(connection, run_id, "examples", [(row.status, row.reason) for row in rows])
 
 
 def rounds_of(connection: Connection, run_id: int) -> list[RoundRow]:

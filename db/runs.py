@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, text, type_coerce, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from db import amounts, attempts
+from db import amounts, attempts, totals
 from db.errors import StaleLease
 from db.records import Caps, Change, Json, Run, Spend, TreeRow
 from db.schema import runs, tasks
@@ -50,6 +50,7 @@ def create(
     if trees:
         planted = [{"run_id": row.id, "ordinal": i, "seed": s, "status": "waiting"} for i, s in enumerate(seeds)]
         connection.execute(insert(tree_rows), planted)
+        totals.add(connection, row.id, "trees", [("waiting", None)] * len(planted))
     return _run(row)
 
 
@@ -220,10 +221,20 @@ def cancel(connection: Connection, run_id: int) -> None:
     set_status(connection, run_id, "cancelled", reason="cancelled")
 
 
-def trees_of(connection: Connection, run_id: int, *, status: Sequence[str] | None = None) -> list[TreeRow]:
-    query = select(tree_rows).where(tree_rows.c.run_id == run_id).order_by(tree_rows.c.ordinal)
+def trees_of(
+    connection: Connection,
+    run_id: int,
+    *,
+    status: Sequence[str] | None = None,
+    after: int | None = None,
+    most: int | None = None,
+) -> list[TreeRow]:
+    """Trees in their order: all, or those of some status, behind an ordinal, at most so many."""
+    query = select(tree_rows).where(tree_rows.c.run_id == run_id).order_by(tree_rows.c.ordinal).limit(most)
     if status is not None:
         query = query.where(tree_rows.c.status.in_(status))
+    if after is not None:
+        query = query.where(tree_rows.c.ordinal > after)
     return [
         TreeRow(
             id=row.id,
@@ -237,9 +248,30 @@ def trees_of(connection: Connection, run_id: int, *, status: Sequence[str] | Non
     ]
 
 
-def set_tree_status(connection: Connection, tree_ids: Sequence[int], status: str, *, reason: str | None = None) -> None:
-    connection.execute(
-        update(tree_rows)
-        .where(tree_rows.c.id.in_(tree_ids))
-        .values(status=status, reason=reason, version=tree_rows.c.version + 1)
+_SET_TREES = text(
+    f"""
+    WITH changed AS (
+        UPDATE trees t SET status = :status, reason = :reason, version = t.version + 1, harvestable = v.harvestable
+        FROM json_to_recordset(CAST(:trees AS json)) AS v (id bigint, harvestable int) JOIN trees old USING (id)
+        WHERE t.id = v.id
+        RETURNING t.run_id, old.status AS was, old.reason AS was_reason, t.status, t.reason,
+                  0 AS quality, 0 AS diversity, 0 AS complexity, 0 AS reward
     )
+    {totals.adding(totals.moving("changed", "trees"))}
+    """
+)
+
+
+def set_tree_status(
+    connection: Connection, harvestable: Mapping[int, int], status: str, *, reason: str | None = None
+) -> None:
+    """Sets these trees' status, and how many nodes of each may be harvested by the paths of its rollouts."""
+    if harvestable:
+        listed = totals.listed({"id": tree_id, "harvestable": count} for tree_id, count in harvestable.items())
+        connection.execute(_SET_TREES, {"trees": listed, "status": status, "reason": reason})
+
+
+def harvestable(connection: Connection, run_id: int) -> int:
+    """How many nodes of all grown trees may be harvested by the paths of their rollouts."""
+    query = select(func.coalesce(func.sum(tree_rows.c.harvestable), 0)).where(tree_rows.c.run_id == run_id)
+    return int(connection.execute(query).scalar_one())

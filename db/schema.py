@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -99,8 +100,12 @@ trees = Table(
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("version", BigInteger, nullable=False, server_default=text("0")),
+    # Evolved nodes on paths from root to a rolled-out leaf, known when the tree is grown.
+    Column("harvestable", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("run_id", "ordinal"),
     CheckConstraint("status IN ('waiting', 'growing', 'grown', 'cut')", name="status"),
+    # Those that may have open nodes: never many.
+    Index("trees_open_idx", "run_id", postgresql_where=text("status IN ('growing', 'cut')")),
 )
 
 nodes = Table(
@@ -236,6 +241,44 @@ minutes = Table(
     Column("waits", ARRAY(BigInteger), nullable=False),
     Column("runs", ARRAY(BigInteger), nullable=False),
     PrimaryKeyConstraint("run_id", "minute", "kind"),
+)
+
+# Sums over rows, written in their transactions (`db.totals`): of trees, of settled nodes (`seeds` and `evolved`), of
+# generated texts and of examples, by status and reason ('' for none), with the sums of their scores.
+totals = Table(
+    "totals",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("what", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("quality", Numeric, nullable=False),
+    Column("diversity", Numeric, nullable=False),
+    Column("complexity", Numeric, nullable=False),
+    Column("reward", Numeric, nullable=False),
+    PrimaryKeyConstraint("run_id", "what", "status", "reason"),
+    CheckConstraint("what IN ('trees', 'seeds', 'evolved', 'texts', 'examples')", name="what"),
+    postgresql_with={"fillfactor": 50},
+)
+
+# And over the answers in the ledger whose tasks are closed. `nusd` is of those with a known price.
+call_totals = Table(
+    "call_totals",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("nusd", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
+    Column("seconds", Numeric, nullable=False),
+    PrimaryKeyConstraint("run_id", "role", "endpoint", "model", "outcome"),
+    postgresql_with={"fillfactor": 50},
 )
 
 calls = Table(

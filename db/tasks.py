@@ -11,13 +11,13 @@ Every write of a worker names the lease token, which grows with each claim; a st
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, select, text, tuple_, update
 
 from db import amounts
 from db.errors import StaleLease
 from db.records import Json, Lease, NewTask, TaskRow
 from db.schema import runs, tasks
+from db.totals import listed
 
 _NOW = func.now()
 _ENDED = {"ended_at": _NOW}
@@ -29,13 +29,25 @@ def _seconds(seconds: float) -> ColumnElement[object]:
     return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
+_ENQUEUE = text(
+    """
+    INSERT INTO tasks (run_id, tree_id, key, kind, payload, reserved_calls, reserved_tokens, reserved_nusd, deadline_s,
+                       hinted_at)
+    SELECT :run, v.*, now() FROM json_to_recordset(CAST(:rows AS json)) AS v (
+        tree_id bigint, key text, kind text, payload jsonb, reserved_calls bigint, reserved_tokens bigint,
+        reserved_nusd bigint, deadline_s float8
+    )
+    ON CONFLICT DO NOTHING RETURNING id, kind
+    """
+)
+
+
 def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list[tuple[int, str]]:
     """Adds tasks; one that exists already (same run and key) is left alone. Returns (id, kind) of those added."""
     if not new:
         return []
-    rows = [
+    rows = (
         {
-            "run_id": run_id,
             "tree_id": task.tree_id,
             "key": task.key,
             "kind": task.kind,
@@ -44,11 +56,10 @@ def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list
             "reserved_tokens": task.reserved.tokens,
             "reserved_nusd": task.reserved.nusd,
             "deadline_s": task.deadline_s,
-            "hinted_at": _NOW,
         }
         for task in new
-    ]
-    added = connection.execute(insert(tasks).values(rows).on_conflict_do_nothing().returning(tasks.c.id, tasks.c.kind))
+    )
+    added = connection.execute(_ENQUEUE, {"run": run_id, "rows": listed(rows)})
     return [(row.id, row.kind) for row in added]
 
 

@@ -1,99 +1,99 @@
-"""Questions about a run: counts, means, rates, reasons. They are answered from rows, so they cannot drift."""
+"""Questions about a run: counts, means, rates, reasons. What may be long is answered from sums that are written with
+its rows (`db.totals`), the rest from the rows themselves; so nothing can drift.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-_DIMENSIONS = (
-    "avg(quality) AS quality, avg(diversity) AS diversity, avg(complexity) AS complexity, avg(reward) AS reward"
-)
+from db import totals
 
-
-def _one(connection: Connection, query: str, run_id: int) -> dict[str, Any]:
-    return dict(connection.execute(text(query), {"run": run_id}).mappings().one())
+# Open nodes are in trees that grow, or were cut while they did. OFFSET 0: these are looked up by their index.
+_NODES = """
+    SELECT status, sum(count)::bigint AS n FROM (
+        SELECT status, count FROM totals WHERE run_id = :run AND what IN ('seeds', 'evolved')
+        UNION ALL
+        SELECT n.status, count(*) FROM trees t
+        CROSS JOIN LATERAL (SELECT n.status FROM nodes n WHERE n.tree_id = t.id OFFSET 0) AS n
+        WHERE t.run_id = :run AND t.status IN ('growing', 'cut') AND n.status IN ('proposed', 'generated')
+        GROUP BY n.status
+    ) AS parts GROUP BY status
+"""
 
 
 def node_counts(connection: Connection, run_id: int) -> Mapping[str, int]:
     """Nodes by status, roots included."""
-    rows = connection.execute(
-        text(
-            "SELECT n.status, count(*) AS n FROM nodes n JOIN trees t ON t.id = n.tree_id "
-            "WHERE t.run_id = :run GROUP BY n.status"
-        ),
-        {"run": run_id},
-    )
-    return {row.status: row.n for row in rows}
+    return {row.status: row.n for row in connection.execute(text(_NODES), {"run": run_id})}
 
 
 def tree_counts(connection: Connection, run_id: int) -> Mapping[str, int]:
-    rows = connection.execute(
-        text("SELECT status, count(*) AS n FROM trees WHERE run_id = :run GROUP BY status"), {"run": run_id}
-    )
-    return {row.status: row.n for row in rows}
+    return _by_status(connection, run_id, "trees")
 
 
 def example_counts(connection: Connection, run_id: int) -> Mapping[str, int]:
-    rows = connection.execute(
-        text("SELECT status, count(*) AS n FROM examples WHERE run_id = :run GROUP BY status"), {"run": run_id}
-    )
-    return {row.status: row.n for row in rows}
+    return _by_status(connection, run_id, "examples")
+
+
+def _by_status(connection: Connection, run_id: int, what: str) -> Mapping[str, int]:
+    query = """
+        SELECT status, sum(count)::bigint AS n FROM totals WHERE run_id = :run AND what = :what
+        GROUP BY status HAVING sum(count) <> 0
+    """
+    return {row.status: row.n for row in connection.execute(text(query), {"run": run_id, "what": what})}
 
 
 def call_sums(connection: Connection, run_id: int) -> Mapping[str, Any]:
     """calls, tokens_in, tokens_out, nusd (NULL as soon as one price is unknown) of what this run paid for."""
-    return _one(
-        connection,
-        "SELECT count(*) AS calls, coalesce(sum(tokens_in), 0)::bigint AS tokens_in, "
-        "coalesce(sum(tokens_out), 0)::bigint AS tokens_out, "
-        "CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE coalesce(sum(nusd), 0)::bigint END AS nusd "
-        "FROM calls WHERE run_id = :run",
-        run_id,
-    )
+    return _together(totals.calls(connection, run_id))
+
+
+def _together(found: list[totals.Calls]) -> dict[str, Any]:
+    return {
+        "calls": sum(one.calls for one in found),
+        "tokens_in": sum(one.tokens_in for one in found),
+        "tokens_out": sum(one.tokens_out for one in found),
+        "nusd": None if any(one.unpriced for one in found) else sum(one.nusd for one in found),
+    }
 
 
 def role_spend(connection: Connection, run_id: int) -> list[Mapping[str, Any]]:
-    rows = connection.execute(
-        text(
-            "SELECT role, count(*) AS calls, sum(tokens_in)::bigint AS tokens_in, "
-            "sum(tokens_out)::bigint AS tokens_out, avg(latency_s) AS mean_latency_s, "
-            "array_agg(DISTINCT model ORDER BY model) AS models, "
-            "CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd)::bigint END AS nusd "
-            "FROM calls WHERE run_id = :run GROUP BY role ORDER BY role"
-        ),
-        {"run": run_id},
-    )
-    return [dict(row) for row in rows.mappings()]
+    """By role: what `call_sums` has, mean_latency_s (seconds), and the models that answered."""
+    by_role: dict[str, list[totals.Calls]] = {}
+    for one in totals.calls(connection, run_id):
+        by_role.setdefault(one.role, []).append(one)
+    return [
+        {
+            "role": role,
+            **(spent := _together(found)),
+            "mean_latency_s": sum(one.seconds for one in found) / spent["calls"],
+            "models": sorted({one.model for one in found}),
+        }
+        for role, found in sorted(by_role.items())
+    ]
+
+
+def _means(connection: Connection, run_id: int, what: str, *status: str) -> Mapping[str, float | None]:
+    """Mean scores, from sums of decimal numbers."""
+    means = ", ".join(f"(sum({name}) / nullif(sum(count), 0))::float8 AS {name}" for name in totals.SCORES)
+    query = f"SELECT {means} FROM totals WHERE run_id = :run AND what = :what AND status = ANY (:status)"
+    found = connection.execute(text(query), {"run": run_id, "what": what, "status": list(status)})
+    return dict(found.mappings().one())
 
 
 def seed_means(connection: Connection, run_id: int) -> Mapping[str, float | None]:
     """Mean scores of the roots that were scored."""
-    return _one(
-        connection,
-        f"SELECT {_DIMENSIONS} FROM nodes n JOIN trees t ON t.id = n.tree_id "
-        "WHERE t.run_id = :run AND n.parent_key IS NULL AND n.status = 'scored'",
-        run_id,
-    )
+    return _means(connection, run_id, "seeds", "scored")
 
 
 def harvest_means(connection: Connection, run_id: int) -> Mapping[str, float | None]:
     """Mean scores of the harvest: the examples that are accepted or still wait for their response."""
-    return _one(
-        connection,
-        f"SELECT {_DIMENSIONS} FROM examples e JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key "
-        "WHERE e.run_id = :run AND e.status IN ('accepted', 'pending')",
-        run_id,
-    )
+    return _means(connection, run_id, "examples", "accepted", "pending")
 
 
 def evolved_means(connection: Connection, run_id: int) -> Mapping[str, float | None]:
     """Mean scores of all evolved nodes so far; what a live display shows before there is a harvest."""
-    return _one(
-        connection,
-        f"SELECT {_DIMENSIONS} FROM nodes n JOIN trees t ON t.id = n.tree_id "
-        "WHERE t.run_id = :run AND n.parent_key IS NOT NULL AND n.status = 'scored'",
-        run_id,
-    )
+    return _means(connection, run_id, "evolved", "scored")
 
 
 def unanswered(connection: Connection, run_id: int) -> Mapping[str, int]:
@@ -117,14 +117,9 @@ def waiting(connection: Connection, run_id: int) -> Mapping[str, Any] | None:
 
 
 _REASONS = """
-    SELECT reason, count(*) AS n FROM (
-        SELECT n.reason FROM nodes n JOIN trees t ON t.id = n.tree_id
-        WHERE t.run_id = :run AND n.status IN ('rejected', 'failed', 'unscored')
-        UNION ALL
-        SELECT reason FROM instructions WHERE run_id = :run AND status = 'rejected'
-        UNION ALL
-        SELECT reason FROM examples WHERE run_id = :run AND status IN ('rejected', 'failed')
-    ) AS reasons GROUP BY reason ORDER BY n DESC, reason
+    SELECT reason, sum(count)::bigint AS n FROM totals
+    WHERE run_id = :run AND what <> 'trees' AND status IN ('rejected', 'failed', 'unscored')
+    GROUP BY reason HAVING sum(count) <> 0 ORDER BY n DESC, reason
 """
 
 

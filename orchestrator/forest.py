@@ -6,14 +6,26 @@ from dataclasses import dataclass, field
 
 from db.records import NodeRow, RolloutRow, TreeRow
 from orchestrator.search import Node, Origin, Rollout, Status, Tree, plant, replay
+from orchestrator.search.tree import is_unjudged
 from orchestrator.seeds import Seed
+
+_EVOLVING = (Status.PROPOSED, Status.GENERATED, Status.SCORED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stake:
+    """Evolved nodes that may end in the harvest, and those that no judge was asked about yet."""
+
+    evolving: int
+    unjudged: int
 
 
 @dataclass(slots=True, kw_only=True)
 class Growing:
     """A tree in hand, the row it belongs to, and by node the calls that it took, replayed ones included.
 
-    `budget` is how many evolutions the tree's share of calls has allowed so far.
+    `budget` is how many evolutions the tree's share of calls has allowed so far. `stake` is forgotten when the tree
+    changes.
     """
 
     row: TreeRow
@@ -21,6 +33,16 @@ class Growing:
     calls: Counter[str] = field(default_factory=Counter)
     named: set[tuple[str | None, int, str]] = field(default_factory=set)
     budget: int = 0
+    stake: Stake | None = None
+
+    def at_stake(self) -> Stake:
+        if self.stake is None:
+            evolved = [node for node in self.tree.nodes.values() if node.parent is not None]
+            self.stake = Stake(
+                evolving=sum(node.status in _EVOLVING for node in evolved),
+                unjudged=sum(is_unjudged(self.tree, node) for node in evolved),
+            )
+        return self.stake
 
     def count(self, rows: Iterable[NodeRow]) -> None:
         """Counts the calls behind what became of nodes. One that judged a whole litter is named by each of it."""

@@ -4,6 +4,7 @@ Trees in memory are a copy of their rows. Everything here happens inside the tra
 the copy is thrown away and loaded again.
 """
 
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,9 +19,11 @@ from orchestrator.forest import Growing, node_row, planted, restored, rollout_ro
 from orchestrator.intake import Intake
 from orchestrator.issue import Purse, keys_in, keys_of, task_for
 from orchestrator.pilot import Pilot
-from orchestrator.search import Expand, Policy, Proposal, Rollout, Status, candidates, release, tell
-from orchestrator.search.tree import is_unjudged
+from orchestrator.search import Expand, Policy, Proposal, Rollout, candidates, release, tell
 from workers.contracts import Kind, Reason, tree_payload_of
+
+# So many waiting trees are read at once.
+_AHEAD = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,9 +34,13 @@ class Writes:
     rollouts: list[RolloutRow] = field(default_factory=list)
     statistics: dict[tuple[int, str], NodeRow] = field(default_factory=dict)
     issued: list[NewTask] = field(default_factory=list)
+    opened: list[int] = field(default_factory=list)
+    grown: dict[int, int] = field(default_factory=dict)
 
     def flush(self, connection: Connection, run_id: int) -> list[tuple[int, str]]:
         """Writes it all; returns the (id, kind) of the tasks."""
+        runs.set_tree_status(connection, dict.fromkeys(self.opened, 0), "growing")
+        runs.set_tree_status(connection, self.grown, "grown")
         nodes.add(connection, self.planted)
         nodes.roll_out(connection, self.rollouts, list(self.statistics.values()))
         runs.reserve(connection, run_id, sum((task.reserved for task in self.issued), Spend()))
@@ -41,14 +48,18 @@ class Writes:
 
 
 class Growth:
-    """The trees in hand."""
+    """The trees in hand: those that grow, and of those that wait the next few.
+
+    What a tree proposes follows from what it was told, so only trees that have heard something are asked again.
+    """
 
     def __init__(self, config: TreeConfig, prompts: Prompts) -> None:
         self._config = config
         self._prompts = prompts
         self._litter_costs = [calls_for(config.work, count + 1) for count in range(config.search.least_litter)]
         self._growing: dict[int, Growing] = {}
-        self._waiting: list[TreeRow] = []
+        self._stirred: set[int] = set()
+        self._waiting: deque[TreeRow] = deque()
         self._harvestable = 0
         self._pilot = Pilot(config.search)
         self._intake = Intake(config)
@@ -69,8 +80,9 @@ class Growth:
         found, rolled_out = nodes.of_trees(connection, ids), nodes.rollouts_of(connection, ids)
         grown = restored(rows, found, rolled_out, in_flight, self._config.seed)
         self._growing = {growing.row.id: growing for growing in grown}
-        self._waiting = runs.trees_of(connection, run_id, status=["waiting"])
-        self._harvestable = nodes.count_on_paths(connection, run_id)
+        self._stirred = set(self._growing)
+        self._waiting = deque(_next_waiting(connection, run_id))
+        self._harvestable = runs.harvestable(connection, run_id)
         self._pilot.load(connection, run_id, self._config.seed)
         self._intake.load(connection, run_id)
 
@@ -89,7 +101,12 @@ class Growth:
     def _heard(self, growing: Growing, changes: Sequence[Change]) -> list[NodeRow]:
         known = [change.row for change in changes if tell(growing.tree, change.outcome)]
         growing.count(known)
+        self._stir(growing)
         return known
+
+    def _stir(self, growing: Growing) -> None:
+        self._stirred.add(growing.row.id)
+        growing.stake = None
 
     def step(self, connection: Connection, run: Run) -> tuple[list[tuple[int, str]], bool]:
         """Asks every tree, opening new ones while there is room.
@@ -107,19 +124,20 @@ class Growth:
             no_more = self._policy(growing).within(len(growing.tree.issued))
             self._back_up(growing, no_more.ask(growing.tree).rollouts, writes)
         writes.flush(connection, run_id)
-        runs.set_tree_status(connection, list(self._growing), "cut", reason=Reason.BUDGET)
+        runs.set_tree_status(connection, dict.fromkeys(self._growing, 0), "cut", reason=Reason.BUDGET)
         self._growing.clear()
+        self._stirred.clear()
 
     def _purse(self, run: Run) -> tuple[Purse, int]:
         """The budget less what must follow: scores for texts on their way, responses for what may be harvested.
 
         And how many responses those are.
         """
-        earmarked, evolving = Spend(), 0
-        for growing in self._growing.values():
-            evolved = [node for node in growing.tree.nodes.values() if node.parent is not None]
-            evolving += sum(node.status in (Status.PROPOSED, Status.GENERATED, Status.SCORED) for node in evolved)
-            earmarked += self._judging(sum(is_unjudged(growing.tree, node) for node in evolved))
+        stakes = [growing.at_stake() for growing in self._growing.values()]
+        evolving = sum(stake.evolving for stake in stakes)
+        earmarked = Spend()
+        for unjudged, trees in Counter(stake.unjudged for stake in stakes).items():
+            earmarked += self._judging(unjudged).times(trees)
         expected = min(self._harvestable + evolving, self._config.harvest.size)
         earmarked += self._responses(expected)
         purse = Purse(caps=run.caps, committed=committed(run), earmarked=earmarked)
@@ -138,11 +156,11 @@ class Growth:
         blocked = False
         asked: set[int] = set()
         while True:
-            for growing in [g for key, g in self._growing.items() if key not in asked]:
+            for growing in [self._growing[key] for key in sorted(self._stirred - asked)]:
                 asked.add(growing.row.id)
                 blocked |= not self._propose(growing, writes, purse)
                 if self._policy(growing).is_spent(growing.tree):
-                    self._finish_tree(connection, growing)
+                    self._finish_tree(writes, growing)
             if blocked or len(self._growing) >= self._config.trees_at_once or not self._may_open(connection):
                 return blocked
             self._open_tree(connection, writes)
@@ -164,6 +182,7 @@ class Growth:
 
     def _propose(self, growing: Growing, writes: Writes, purse: Purse) -> bool:
         """Issues what one tree proposes, as far as the budget goes; what cannot be paid is taken back."""
+        growing.stake = None
         step = self._policy(growing).ask(growing.tree)
         self._back_up(growing, step.rollouts, writes)
         for number, proposal in enumerate(step.proposals):
@@ -172,6 +191,7 @@ class Growth:
                 _take_back(growing, step.proposals[number:])
                 return False
             self._issue(growing, proposal, task, writes)
+        self._stirred.discard(growing.row.id)
         return True
 
     def _afford(self, proposal: Proposal, task: NewTask, purse: Purse) -> bool:
@@ -192,15 +212,25 @@ class Growth:
                 writes.statistics[growing.row.id, node.key] = node_row(growing.row.id, growing.tree, node)
 
     def _open_tree(self, connection: Connection, writes: Writes) -> None:
-        growing, root = planted(self._waiting.pop(0), self._config.seed)
-        runs.set_tree_status(connection, [growing.row.id], "growing")
-        self._growing[growing.row.id] = growing
+        row = self._waiting.popleft()
+        if not self._waiting:
+            self._waiting.extend(_next_waiting(connection, row.run_id, row.ordinal))
+        growing, root = planted(row, self._config.seed)
+        self._growing[row.id] = growing
+        self._stir(growing)
+        writes.opened.append(row.id)
         writes.planted.append(root)
 
-    def _finish_tree(self, connection: Connection, growing: Growing) -> None:
-        runs.set_tree_status(connection, [growing.row.id], "grown")
-        self._harvestable += len(candidates(growing.tree))
+    def _finish_tree(self, writes: Writes, growing: Growing) -> None:
+        count = len(candidates(growing.tree))
+        self._harvestable += count
+        writes.grown[growing.row.id] = count
         del self._growing[growing.row.id]
+        self._stirred.discard(growing.row.id)
+
+
+def _next_waiting(connection: Connection, run_id: int, after: int | None = None) -> list[TreeRow]:
+    return runs.trees_of(connection, run_id, status=["waiting"], after=after, most=_AHEAD)
 
 
 def _take_back(growing: Growing, proposals: Sequence[Proposal]) -> None:

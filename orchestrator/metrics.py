@@ -1,13 +1,12 @@
-"""What the installation does, for Prometheus: told by any orchestrator, counted from the rows at each scrape.
+"""What the installation does, for Prometheus: told by any orchestrator, read from the database at each scrape.
 
 Nothing here is counted in memory, so nothing drifts: two orchestrators tell the same, and a restart loses nothing. What
-may be long (calls, nodes, texts) is read bit by bit, see `db.gauges`.
+may be long (calls, nodes, texts) is summed up with its rows, see `db.totals`.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from threading import Lock
 from time import perf_counter
 from typing import TypeVar
 
@@ -17,7 +16,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 
-from db import gauges, minutes, rabbit, workers
+from db import gauges, minutes, rabbit, totals, workers
 from db.engine import AWAY
 from workers.config import NUSD_PER_USD
 from workers.contracts import Kind, Reason
@@ -44,31 +43,6 @@ _COUNTED_OF_ENDPOINTS = (
 _REASONS = frozenset(reason.value for reason in Reason)
 
 
-class Tally:
-    """Sums over rows that are never taken back. What is old enough is remembered, the rest counted each time."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._known: dict[gauges.Key, Sequence[float]] = {}
-        self._until: datetime | None = None
-
-    def read(self, connection: Connection) -> Mapping[gauges.Key, Sequence[float]]:
-        settled = gauges.now(connection) - timedelta(seconds=gauges.SETTLED_S)
-        if self._until is None or settled > self._until:
-            more = gauges.counted(connection, self._what, self._until, settled)
-            self._known, self._until = _sum(self._known, more), settled
-        return _sum(self._known, gauges.counted(connection, self._what, self._until, None))
-
-
-def _sum(
-    one: Mapping[gauges.Key, Sequence[float]], other: Mapping[gauges.Key, Sequence[float]]
-) -> dict[gauges.Key, Sequence[float]]:
-    found = dict(one)
-    for key, values in other.items():
-        found[key] = [a + b for a, b in zip(found.get(key, [0.0] * len(values)), values, strict=True)]
-    return found
-
-
 class Figures(Collector):
     """All series but those of a single process. `limiter` is where the limits are, the broker unless it is named."""
 
@@ -76,15 +50,12 @@ class Figures(Collector):
         self._engine = engine
         self._broker = broker
         self._limiter = limiter or broker
-        self._calls, self._nodes, self._texts = (Tally(what) for what in ("calls", "nodes", "texts"))
-        self._lock = Lock()
 
     def collect(self) -> Iterable[Metric]:
         """A database or a broker that is away is told as such; the series it would have told are absent."""
         began = perf_counter()
-        with self._lock:
-            found = [*self._of_database(), *self._of_broker()]
-        yield from found
+        yield from self._of_database()
+        yield from self._of_broker()
         yield _gauge("scrape_seconds", "How long these figures took to count.", perf_counter() - began)
 
     def _of_database(self) -> list[Metric]:
@@ -107,8 +78,8 @@ class Figures(Collector):
     def _counted(self, connection: Connection) -> Iterator[Metric]:
         yield from _queues(gauges.queues(connection))
         yield from _ended(minutes.by_kind(connection))
-        yield from _calls(self._calls.read(connection))
-        yield from _grown(self._nodes.read(connection), gauges.nodes_open(connection), self._texts.read(connection))
+        yield from _calls(totals.calls(connection))
+        yield from _grown(connection)
         yield from _results(connection)
         yield from _left(gauges.left(connection), gauges.attempts_by_fate(connection))
         yield from _hands(connection)
@@ -169,43 +140,40 @@ def _histogram(name: str, about: str, values: Mapping[str, tuple[Sequence[int], 
     return family
 
 
-def _calls(found: Mapping[gauges.Key, Sequence[float]]) -> Iterator[Metric]:
+def _calls(found: Sequence[totals.Calls]) -> Iterator[Metric]:
     whose = ("role", "endpoint")
-    calls = {key: values[0] for key, values in found.items()}
+    calls, tokens, dollars, seconds = (defaultdict[tuple[str, ...], float](float) for _ in range(4))
+    for one in found:
+        who = (one.role, one.endpoint)
+        calls[*who, one.outcome] += one.calls
+        tokens[*who, "in"] += one.tokens_in
+        tokens[*who, "out"] += one.tokens_out
+        dollars[who] += one.nusd / NUSD_PER_USD
+        seconds[who] += one.seconds
     yield _counters("calls", "Answers in the ledger.", (*whose, "outcome"), calls)
-    tokens, dollars, seconds = (dict[tuple[str, ...], float]() for _ in range(3))
-    for (role, endpoint, _), (_, tokens_in, tokens_out, nusd, spent_s) in found.items():
-        who = (role, endpoint)
-        tokens[*who, "in"] = tokens.get((*who, "in"), 0.0) + tokens_in
-        tokens[*who, "out"] = tokens.get((*who, "out"), 0.0) + tokens_out
-        dollars[who] = dollars.get(who, 0.0) + nusd / NUSD_PER_USD
-        seconds[who] = seconds.get(who, 0.0) + spent_s
     yield _counters("call_tokens", "Tokens of answers in the ledger.", (*whose, "direction"), tokens)
     yield _counters("call_dollars", "What they cost, where prices are known.", whose, dollars)
     yield _counters("call_seconds", "How long they took, summed.", whose, seconds)
 
 
-def _grown(
-    nodes: Mapping[gauges.Key, Sequence[float]], waiting: int, texts: Mapping[gauges.Key, Sequence[float]]
-) -> Iterator[Metric]:
+def _grown(connection: Connection) -> Iterator[Metric]:
     about = "Nodes that are scored, unscored, rejected or failed, by reason."
-    yield _counters("nodes", about, ("status", "reason"), _by_reason(nodes))
-    yield _gauge("nodes_open", "Nodes that wait for a text or a score.", waiting)
+    yield _counters("nodes", about, ("status", "reason"), _by_reason(totals.everywhere(connection, "seeds", "evolved")))
+    yield _gauge("nodes_open", "Nodes that wait for a text or a score.", gauges.nodes_open(connection))
     about = "Texts generated for pools, kept or rejected, by reason."
-    yield _counters("texts", about, ("status", "reason"), _by_reason(texts))
+    yield _counters("texts", about, ("status", "reason"), _by_reason(totals.everywhere(connection, "texts")))
 
 
-def _by_reason(found: Mapping[K, Sequence[float]]) -> dict[tuple[str, str], float]:
+def _by_reason(found: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], float]:
     """Counts by status and reason; a reason that is none of ours is `other`, so that labels stay few."""
-    counts: dict[tuple[str, str], float] = {}
-    for (status, reason), (count,) in found.items():
-        key = (status, reason if not reason or reason in _REASONS else "other")
-        counts[key] = counts.get(key, 0.0) + count
+    counts = defaultdict[tuple[str, str], float](float)
+    for (status, reason), count in found.items():
+        counts[status, reason if not reason or reason in _REASONS else "other"] += count
     return counts
 
 
 def _results(connection: Connection) -> Iterator[Metric]:
-    found = {key: (float(count),) for key, count in gauges.examples_by_fate(connection).items()}
+    found = totals.everywhere(connection, "examples")
     yield _gauges("examples", "Examples, by reason.", ("status", "reason"), _by_reason(found))
     runs = {(status,): 0 for status in _STATUSES} | {(s,): n for s, n in gauges.runs_by_status(connection).items()}
     yield _gauges("runs", "Runs.", ("status",), runs)

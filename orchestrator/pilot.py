@@ -26,8 +26,9 @@ class Pilot:
 
     def load(self, connection: Connection, run_id: int, seed: int) -> None:
         """Learns what the rows have to teach so far."""
-        rows = runs.trees_of(connection, run_id)
-        self._pilots = self._search.pilots if len(rows) >= _SEEDS_PER_PILOT * self._search.pilots else 0
+        wanted = _SEEDS_PER_PILOT * self._search.pilots
+        rows = runs.trees_of(connection, run_id, most=wanted)
+        self._pilots = self._search.pilots if len(rows) >= wanted else 0
         self._learn(connection, rows[: self._pilots], seed)
 
     def policy(self, ordinal: int) -> Policy:
@@ -39,7 +40,7 @@ class Pilot:
     def lets_open(self, connection: Connection, row: TreeRow, seed: int) -> bool:
         """Whether this tree may be opened: it is a pilot, or all pilots have been heard."""
         if row.ordinal >= self._pilots and self._depth is None and self._pilots:
-            self._learn(connection, runs.trees_of(connection, row.run_id)[: self._pilots], seed)
+            self._learn(connection, runs.trees_of(connection, row.run_id, most=self._pilots), seed)
         return row.ordinal < self._pilots or not self._pilots or self._depth is not None
 
     def _learn(self, connection: Connection, pilots: list[TreeRow], seed: int) -> None:

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
-from db import gauges, minutes
+from db import minutes
 from db.engine import open_engine
 from db.errors import ConfigError
 from db.exposition import Place, expose
 from db.records import Caps
-from orchestrator.metrics import Figures, Tally
+from orchestrator.metrics import Figures
 from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
 from workers.metrics import OwnFigures
@@ -108,20 +108,6 @@ def test_every_counter_of_a_pool_is_its_recount(engine: Engine):
     assert sum(of(series, "texts_total").values()) == 2 * 2 * 8
 
 
-def test_sums_are_the_same_whether_they_are_read_at_once_or_bit_by_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gauges, "SETTLED_S", 0)
-    driver = start(engine)
-    hands = Hands(engine, good, most=5)
-    tally = Tally("nodes")
-    while not driver.over:
-        driver.tick()
-        hands.work()
-        with engine.connect() as connection:
-            tally.read(connection)
-    with engine.connect() as connection:
-        assert tally.read(connection) == {k: list(v) for k, v in Tally("nodes").read(connection).items()}
-
-
 def test_queues_say_what_is_due_what_waits_what_is_in_hand_and_what_is_dead(engine: Engine):
     driver = start(engine)
     driver.tick()
@@ -182,9 +168,7 @@ def test_what_runs_may_still_spend(engine: Engine):
 def test_a_reason_that_is_none_of_ours_is_no_label_of_its_own(engine: Engine):
     finish(start(engine), Hands(engine, good))
     with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE nodes SET status = 'failed', reward = NULL, reason = 'x' || key WHERE depth = 1")
-        )
+        connection.execute(text("UPDATE totals SET status = 'failed', reason = 'x' || run_id WHERE what = 'evolved'"))
     reasons = {reason for reason, status in of(told(engine), "nodes_total") if status == "failed"}
     assert reasons == {"other"}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from db import pool_views, pools, runs, views
+from db import pool_views, pools, runs, totals, views
 from db.records import BatchRow, Caps, InstanceRow, InstructionRow, LessonRow, RoundRow, Run, SeedEventRow
 from orchestrator.begin import begin
 from orchestrator.config import build
@@ -126,6 +126,7 @@ def _paid(connection: Connection, run_id: int) -> None:
         ),
         [{"key": key, "run": run_id, "role": role, "tokens": tokens, "nusd": nusd} for key, role, tokens, nusd in rows],
     )
+    totals.count_late(connection, [key for key, *_ in rows])
 
 
 def test_counts_are_those_done_by_hand(engine: Engine, run: Run):

@@ -1,0 +1,1 @@
+"""What a run costs while it grows to a million nodes: `python -m benchmarks.growth --nodes N`."""

@@ -1,0 +1,126 @@
+"""What was found, as lines, as gates and as a page. Pure."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.growth.gauge import Checkpoint
+
+MOST_GROWTH, MOST_MS, MOST_TICK_MS = 1.2, 100.0, 10_000.0
+_COLUMNS = (
+    *("nodes", "wall s", "nodes/s", "wall ms", "driver ms", "database ms", "hands ms", "driver MB", "B a node"),
+    *("claim p50 ms", "claim p95 ms", "status ms", "scrape ms", "longest tick ms"),
+)
+_HEAD = """# Growth
+
+Made by `make bench-growth`, never by hand. {conditions}
+
+A run of `idea-mcts`, 26 nodes a tree, {at_once} trees at once, on the local stack's PostgreSQL with its settings as
+they come. The orchestrator's own driver grows it and harvests it at the end; one process of hands carries tasks out
+without a network: texts, grades and tags are the scripted model's, and each call is looked up, announced and recorded
+in the ledger by the gateway's functions, about two calls a node. The hands claim and finish many tasks in one
+statement, and render no prompts: what a worker costs is in [throughput](throughput.md).
+
+Wall and processor time are for one node of the span since the line before; the processor's of the driver, of all
+processes of the database, of the hands. Bytes are of the whole database with its indices. A claim is the product's
+own, of one task, in the table as it is; status is what `instructree status` reads, a scrape what Prometheus is told by
+an orchestrator that has just started, each the median of five, beside the driver and the hands at work.
+
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A value that is at most its limit."""
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        return f"gate {self.name} {self.value:.4g} {self.limit:.4g} {'ok' if self.holds else 'short'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What came after growing: seconds on the wall and of the driver's processor, and the longest tick of it."""
+
+    wall_s: float
+    driver_s: float
+    longest_tick_ms: float
+    examples: int
+
+
+def heading() -> str:
+    return "  ".join(_COLUMNS)
+
+
+def line(one: Checkpoint) -> str:
+    return "  ".join(value.rjust(len(name)) for name, value in zip(_COLUMNS, _values(one), strict=True))
+
+
+def _values(one: Checkpoint) -> list[str]:
+    spent = one.spent
+    return [
+        f"{one.nodes:,}",
+        f"{spent.wall_s:.1f}",
+        f"{one.new / spent.wall_s:.0f}",
+        *(f"{one.each_ms(s):.3f}" for s in (spent.wall_s, spent.driver_s, spent.database_s, spent.hands_s)),
+        f"{one.driver_rss / 1e6:.0f}",
+        f"{one.bytes_a_node:.0f}",
+        *(f"{ms:.2f}" for ms in (one.claim_p50_ms, one.claim_p95_ms)),
+        *(f"{ms:.1f}" for ms in (one.status_ms, one.scrape_ms)),
+        f"{one.longest_tick_ms:.0f}",
+    ]
+
+
+def gates(found: Sequence[Checkpoint], ended: Ended) -> list[Gate]:
+    """The last checkpoint against the first, and questions against the clock."""
+    first, last = found[0], found[-1]
+    wall = last.each_ms(last.spent.wall_s) / first.each_ms(first.spent.wall_s)
+    ticks = [one.longest_tick_ms for one in found] + [ended.longest_tick_ms]
+    return [
+        Gate(name="growth_of_processor_time_a_node", value=last.cost_ms / first.cost_ms, limit=MOST_GROWTH),
+        Gate(name="growth_of_wall_time_a_node", value=wall, limit=MOST_GROWTH),
+        Gate(name="growth_of_driver_memory", value=last.driver_rss / first.driver_rss, limit=MOST_GROWTH),
+        Gate(name="status_ms", value=last.status_ms, limit=MOST_MS),
+        Gate(name="scrape_ms", value=last.scrape_ms, limit=MOST_MS),
+        Gate(name="longest_tick_ms", value=max(ticks), limit=MOST_TICK_MS),
+    ]
+
+
+def conditions(cores: int, load: float, date: str) -> str:
+    return f"{date}, Python {platform.python_version()} on {cores} cores, load {load:.2f} before it began."
+
+
+def page(found: Sequence[Checkpoint], ended: Ended, held: Sequence[Gate], *, about: str, at_once: int) -> str:
+    last = found[-1]
+    sizes = sorted(last.sizes.items(), key=lambda item: -item[1])[:8]
+    parts = [
+        _HEAD.format(conditions=about, at_once=at_once),
+        "## Gates\n\n",
+        _markdown(("gate", "value", "limit", ""), [_row(gate) for gate in held]),
+        "\n## By nodes\n\n",
+        _markdown(_COLUMNS, [_values(one) for one in found]),
+        f"\nThe harvest of {ended.examples:,} examples took {ended.wall_s:.1f} s, {ended.driver_s:.1f} s of them the "
+        f"driver's, in ticks of {ended.longest_tick_ms:.0f} ms at most.\n",
+        f"\n## Bytes a node at {last.nodes:,}\n\n",
+        _markdown(
+            ("table", "all", "of it indices"),
+            [[name, f"{size / last.nodes:.0f}", f"{last.indices[name] / last.nodes:.0f}"] for name, size in sizes],
+        ),
+    ]
+    return "".join(parts)
+
+
+def _row(gate: Gate) -> list[str]:
+    return [gate.name, f"{gate.value:.4g}", f"{gate.limit:.4g}", "ok" if gate.holds else "short"]
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
