@@ -1,5 +1,6 @@
 """Processes that come and go: killed, interrupted, paused, added from elsewhere. No work is lost, none done twice."""
 
+import json
 import os
 import signal
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,8 @@ from tests.e2e.house import House, Model, Running, at_once, rows, scripted, unti
 
 # Deep trees over a slow model, so that there is something to interrupt.
 LONG = ("--set", "search.stop_reward=40", "--set", "harvest.size=10")
+# All that is in hand is finished, however long the line before the endpoint is.
+PATIENT = {"INSTRUCTREE_GRACE_S": "60"}
 STEERING = ("pause", "resume", "cancel")
 LEASED = "SELECT worker FROM tasks WHERE state = 'leased' AND worker IS NOT NULL"
 OF_RUN = "FROM calls c JOIN runs r ON r.id = c.run_id WHERE r.name = :run"
@@ -171,6 +175,83 @@ def test_workers_from_elsewhere_take_tasks_and_leave_in_order(
     assert not pids & registered(slow)
     assert not pids & {w["pid"] for w in slow.status("guests")["workers"]}
     assert not guest.home.exists()
+
+
+def test_a_run_that_is_changed_while_it_is_on_goes_by_what_was_said_last(
+    house: House, seeds: Path, tmp_path: Path
+) -> None:
+    """More and fewer calls at a time, a worker more and one fewer, a cap, a pause: the endpoint sees it, laws hold."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_seeds(seeds, 40, "changes")
+    room = "endpoints.default.concurrency"
+    with scripted("changed", "--latency-fixed", "--latency", "600") as endpoint, ExitStack() as started_here:
+        here = house.at(endpoint.env)
+        assert here.cli("up").code == 0
+        stack = here.stack()
+        places = {"INSTRUCTREE_DATABASE_URL": stack.database_url or "", "INSTRUCTREE_REDIS_URL": stack.redis_url or ""}
+        wide = ("--set", "trees_at_once=40", "--set", f"{room}=3", "--max-calls", "20000")
+        run = started_here.enter_context(
+            here.running(*command(seeds, "changed", iterations=4), *wide, folder=seeds.parent)
+        )
+        started(here, seeds, "changed", run)
+        assert most_at_once(endpoint, 3) == 3
+        assert here.cli("change", "changed", "--set", f"{room}=12", "--max-calls", "30000").code == 0
+        until(lambda: most_at_once(endpoint, 1) == 12, "the new limit is used", patience_s=25)
+
+        guest = House(
+            home=tmp_path / "unused", system=tmp_path, env={**endpoint.env, **places, **PATIENT}, said=here.said
+        )
+        worker = started_here.enter_context(guest.running("worker", "--slots", "4", folder=elsewhere))
+        mine = until(lambda: of_pid(here, worker.process.pid), "it is in the register")["id"]
+        assert here.cli("workers", mine, "--slots", "9").code == 0
+        until(lambda: of_pid(here, worker.process.pid)["slots"] == 9, "it has more slots", patience_s=20, every_s=1)
+        until(lambda: of_pid(here, worker.process.pid)["tasks_done"] > 0, "it works", patience_s=30, every_s=1)
+
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.ended(70).code == 0
+        assert not of_pid(here, worker.process.pid)
+
+        assert here.cli("change", "changed", "--set", f"{room}=2").code == 0
+        until(lambda: most_at_once(endpoint, 1.5) <= 2, "the lower limit holds", patience_s=25)
+        assert here.cli("pause", "changed").code == 0
+        assert run.ended(20).code == 130
+        assert_quiet(endpoint)
+        refused = here.cli("change", "changed", "--max-calls", "10")
+        assert refused.code == 2 and "--max-calls 10: run changed has already used or reserved" in refused.complaint
+        assert here.cli("change", "changed", "--set", f"{room}=64", "--max-calls", "none").code == 0
+        assert "nothing changed" in here.cli("change", "changed", "--set", f"{room}=64").err
+        assert here.cli("resume", "changed").code == 0
+        until(lambda: here.number("SELECT status = 'done' FROM runs WHERE name = 'changed'"), "it ends", patience_s=120)
+        assert here.verified("changed")
+        found, report = here.status("changed"), here.cli("status", "changed")
+        assert [(one["what"], one["from"], one["to"]) for one in found["changes"]] == [
+            ("max_calls", 20_000, 30_000),
+            (room, 3, 12),
+            (room, 12, 2),
+            ("max_calls", 30_000, None),
+            (room, 2, 64),
+        ]
+        assert found["endpoints"]["default"]["concurrency"] == 64 and found["caps"]["calls"] is None
+        assert f"{room} 2 -> 64" in report.out
+        assert found["failed_tasks"] == {} and found["trees_done"] == 40
+        late = here.cli("change", "changed", "--max-calls", "90000")
+        assert late.code == 2 and "run 'changed' has ended (done)" in late.complaint
+
+
+def most_at_once(model: Model, seconds: float) -> int:
+    deadline, most = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        most = max(most, int(model.stats()["in_flight"]))
+        time.sleep(0.02)
+    return most
+
+
+def of_pid(house: House, pid: int) -> dict[str, Any]:
+    """The living worker of this process, as the register has it; empty without one."""
+    done = house.cli("workers", "--json")
+    assert (done.code, done.err) == (0, "")
+    return next((one for one in json.loads(done.out)["workers"] if one["pid"] == pid), {})
 
 
 def test_a_worker_that_cannot_end_in_time_gives_its_tasks_back(house: House, seeds: Path, tmp_path: Path) -> None:

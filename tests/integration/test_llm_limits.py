@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -131,6 +132,41 @@ def test_a_limit_that_is_always_asked_for_is_used(redis_url: str):
                 starts += [fleet.now] if verdict.answer == "go" else []
             fleet.now += 0.02
         assert 0.97 * 1200 <= len(starts) <= 1201
+
+    play(redis_url, story)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({"rpm": 1}, {"rpm": 600}), ({"tpm": 100}, {"tpm": 600_000}), ({"tpm": 100}, {}), ({"rpm": 1}, {})],
+)
+def test_a_limit_that_is_raised_lets_those_through_who_would_have_waited_for_minutes(
+    redis_url: str, before: dict[str, Any], after: dict[str, Any]
+):
+    async def story(fleet: Fleet) -> None:
+        assert (await fleet.ask("a", a_take(tokens=1000, **before))).answer == "go"
+        assert (await fleet.ask("a", a_take(tokens=1000, **before))).seconds > 30
+        fleet.now += 0.5
+        last = fleet.now
+        for _ in range(5):
+            while (verdict := await fleet.ask("b", a_take(tokens=1000, **after))).answer != "go":
+                fleet.now += max(verdict.seconds, 0.001)
+        assert fleet.now - last < 3
+
+    play(redis_url, story)
+
+
+def test_a_limit_that_is_lowered_holds_from_the_next_one_on(redis_url: str):
+    async def story(fleet: Fleet) -> None:
+        for _ in range(20):
+            assert (await fleet.ask("a", a_take(rpm=60_000))).answer == "go"
+            fleet.now += 0.01
+        starts = []
+        while fleet.now < T0 + 60:
+            verdict = await fleet.ask("a", a_take(rpm=30))
+            starts += [fleet.now + verdict.seconds] if verdict.answer == "go" else []
+            fleet.now += 0.25
+        assert 25 <= len(starts) <= 32
 
     play(redis_url, story)
 

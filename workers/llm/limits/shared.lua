@@ -13,7 +13,7 @@ if not now then
 end
 
 local s = { -- the state, with what stands for a field that was never written
-  next = 0, gap = 0, known = 0, bound = 0, last = 0, pause = 0, tokens_next = 0, slow = 0, bad = 0, aim = 0, cut = 0, cut_at = 0, grown = now,
+  next = 0, gap = 0, known = 0, bound = 0, last = 0, pause = 0, tokens_next = 0, per_s = 0, tokens_per_s = 0, slow = 0, bad = 0, aim = 0, cut = 0, cut_at = 0, grown = now,
   lately = 0, lately_limited = 0, lately_at = now, fails = 0, opens = 0, opened = 0, away_until = 0, probe = 'none', probe_until = 0,
   calls = 0, retries = 0, counted = now, granted = 0, retried = 0, limited = 0, waited = 0, kept = 0,
 }
@@ -202,9 +202,26 @@ local function free_slots(most)
   return most - redis.call('ZCARD', SLOTS) - starving
 end
 
+-- Limits may be changed while places are given ahead: what was given under the old one counts as so many requests and
+-- tokens, not as so many seconds.
+local function heed(per_s, tokens_per_s)
+  if per_s > 0 then
+    if s.per_s > 0 and s.bound > now then
+      s.bound = now + (s.bound - now) * s.per_s / per_s
+    end
+    s.per_s = per_s
+  end
+  if tokens_per_s > 0 then
+    if s.tokens_per_s > 0 and s.tokens_next > now then
+      s.tokens_next = now + (s.tokens_next - now) * s.tokens_per_s / tokens_per_s
+    end
+    s.tokens_per_s = tokens_per_s
+  end
+end
+
 -- When the next one may start. Places are given for a moment ahead, in the order in which they were asked for. Whatever
 -- places were given again because a 429 left them unused, a configured limit holds for all requests, with one more.
-local function place(per_s)
+local function place(per_s, tokens_per_s)
   local ceiling = per_s > 0 and per_s * rules.headroom or nil
   if not s.rate and not ceiling then
     s.rate, s.slow, s.grown = rules.first, 1, now
@@ -219,7 +236,8 @@ local function place(per_s)
   local burst = ceiling and rules.burst or 1
   local due = s.gap > 0 and s.next - s.gap + gap or 0 -- as if the last one had been spaced by today's gap
   local bound = per_s > 0 and s.bound - burst / per_s or 0
-  return max(now, due - (burst - 1) * gap, bound, s.pause, s.tokens_next), due, gap
+  local tokens = tokens_per_s > 0 and s.tokens_next or 0
+  return max(now, due - (burst - 1) * gap, bound, s.pause, tokens), due, gap
 end
 
 local function away()
@@ -259,7 +277,7 @@ local function grant(id, tokens_s, retry, per_s, start, due, gap, waited)
   s.waited = s.waited + waited + (start - now)
 end
 
-local function ask(id, tokens_s, retry, most, per_s, waited)
+local function ask(id, tokens_s, retry, most, per_s, waited, tokens_per_s)
   local known = taken(id)
   if known then
     return 'go', max(known - now, 0)
@@ -274,7 +292,8 @@ local function ask(id, tokens_s, retry, most, per_s, waited)
   elseif free_slots(most) < 1 then
     return 'full', 0
   end
-  local start, due, gap = place(per_s)
+  heed(per_s, tokens_per_s)
+  local start, due, gap = place(per_s, tokens_per_s)
   if start - now > rules.horizon_s then
     return 'pace', start - now - rules.horizon_s
   end
@@ -290,7 +309,7 @@ hold(told.mine)
 
 local answers, blocked = {}, false
 for _, a in ipairs(told.asks) do
-  local verdict, seconds = ask(a[1], a[2], a[3], a[4], a[5], a[6])
+  local verdict, seconds = ask(a[1], a[2], a[3], a[4], a[5], a[6], a[7])
   answers[#answers + 1] = verdict
   answers[#answers + 1] = string.format('%.6f', seconds)
   if verdict ~= 'go' and verdict ~= 'spent' then

@@ -132,7 +132,8 @@ class SharedState:
 def _asked(ask: Asked) -> list[object]:
     take = ask.take
     per_s = (take.requests_per_minute or 0) / 60
-    return [take.id, _tokens_s(take, take.tokens), take.retry, take.concurrency, per_s, ask.waited_s]
+    tokens_per_s = (take.tokens_per_minute or 0) / 60
+    return [take.id, _tokens_s(take, take.tokens), take.retry, take.concurrency, per_s, ask.waited_s, tokens_per_s]
 
 
 def _ended(end: Ended) -> list[object]:
