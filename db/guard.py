@@ -5,6 +5,7 @@ may be meant so. It is in this room because orchestrators and workers are guarde
 """
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +24,8 @@ LIBRARIES: Mapping[str, tuple[int, ...]] = {"celery": (5, 7), "kombu": (5, 7), "
 _REDIS, _VALKEY = (6, 2), (7, 2)  # what Celery 5.7 asks for, and the first Valkey
 _RABBIT = (3, 8)
 _POSTGRES = 15  # NULLS NOT DISTINCT
+# An orchestrator that finds its key gone from the broker puts it back within a sweep of five seconds.
+MARKED_AGAIN_S = 10.0
 # These take the place of the address that a Celery app is given.
 _OVERRIDES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 # From the documentation and the example files of these servers.
@@ -208,6 +211,32 @@ def check_company(connection: Connection, mine: str, *, orchestrator: bool) -> F
     strangers = _of_other_version(workers.alive(connection), mine) if orchestrator else []
     warnings = [f"worker {row.id} is {row.version}, this orchestrator is {mine}: restart it" for row in strangers]
     return Finding(said=f"all of version {mine}" if not warnings else "mixed versions", warnings=tuple(warnings))
+
+
+def check_ears(engine: Engine, url: str, *, patience_s: float = MARKED_AGAIN_S) -> None:
+    """Whether this broker is the one that orchestrators send hints to: each keeps a key of its own in it.
+
+    Raises:
+        ServiceError: none of the living ones has, for as long as it takes to put it back after a wipe.
+    """
+    until = time.monotonic() + patience_s
+    while host := _unheard(engine, url):
+        if time.monotonic() >= until:
+            raise ServiceError(
+                f"this worker hears the broker at {broker.place_of(url)}, and the orchestrator on {host} sends its "
+                f"hints to another: point {REDIS} of both to the same server"
+            )
+        time.sleep(0.5)
+
+
+def _unheard(engine: Engine, url: str) -> str | None:
+    """The host of an orchestrator whose key is not here, where none of their keys is."""
+    with engine.connect() as connection:
+        hosts = {one.mark: one.host for one in workers.alive(connection, orchestrators=True) if one.mark}
+    if not hosts or not url.startswith("redis"):  # no other broker has keys to look for
+        return None
+    with broker.connect(url, timeout_s=5) as client:
+        return None if client.exists(*hosts) else next(iter(hosts.values()))
 
 
 def check_fit(connection: Connection, mine: str, schema: str) -> None:

@@ -387,6 +387,8 @@ workers = Table(
     _time("started_at", now=True),
     _time("beat_at", now=True),
     _time("left_at"),
+    # An orchestrator's key in the broker that it sends hints to.
+    Column("mark", Text),
     # Why it was refused work, at its start or later.
     Column("refused", Text),
 )

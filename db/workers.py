@@ -57,6 +57,7 @@ class WorkerRow:
     busy: int
     tasks_done: int
     silent_s: float
+    mark: str | None = None
 
     @property
     def slots_to_be(self) -> int:
@@ -80,9 +81,14 @@ def register(connection: Connection, process: Identity) -> None:
     connection.execute(insert(workers).values(**values).on_conflict_do_nothing())
 
 
-def beat(connection: Connection, worker: str, *, busy: int, tasks_done: int, slots: int = 0) -> int | None:
-    """Shows that it lives, and what it does. Returns how many slots it is to have, where somebody said so."""
-    values = {"busy": busy, "tasks_done": tasks_done, "slots": slots, "beat_at": func.now()}
+def beat(
+    connection: Connection, worker: str, *, busy: int, tasks_done: int, slots: int = 0, mark: str | None = None
+) -> int | None:
+    """Shows that it lives, and what it does. Returns how many slots it is to have, where somebody said so.
+
+    `mark`: the key by which an orchestrator's broker can be told from another.
+    """
+    values = {"busy": busy, "tasks_done": tasks_done, "slots": slots, "mark": mark, "beat_at": func.now()}
     beaten = update(workers).where(workers.c.id == worker).values(**values)
     return connection.execute(beaten.returning(workers.c.slots_wanted)).scalar_one_or_none()
 
@@ -140,6 +146,7 @@ def alive(connection: Connection, *, hosts: Sequence[str] = (), orchestrators: b
             busy=row.busy,
             tasks_done=row.tasks_done,
             silent_s=float(row.silent_s),
+            mark=row.mark,
         )
         for row in connection.execute(query.order_by(workers.c.id))
     ]

@@ -85,6 +85,11 @@ class Hints:
         with broker.connect(self._url, timeout_s=CONNECT_S) as client:
             return client.set(self._mark, "1", ex=_MARK_S, get=True) is not None
 
+    @property
+    def mark(self) -> str | None:
+        """The key that is ours in the broker, once it is there."""
+        return self._mark if self._marked else None
+
     def close(self) -> None:
         self._hang_up()
         self._app.close()

@@ -63,7 +63,8 @@ class Orchestrator:
 
     def _beat(self) -> None:
         with self._engine.begin() as connection:
-            workers.beat(connection, self._identity.id, busy=len(self._drivers), tasks_done=0)
+            mine, mark = self._identity.id, self._hints.mark
+            workers.beat(connection, mine, busy=len(self._drivers), tasks_done=0, mark=mark)
 
     def _leave(self) -> None:
         try:

@@ -94,6 +94,7 @@ def worker(
     with _visibly(engine, Identity.of_this_process(names, slots)):
         check_current(engine)
         _guard(engine, orchestrator=False)
+        guard.check_ears(engine, broker_url())
     engine.dispose()
     log_to_stderr()
     app.serve(names, slots, place)

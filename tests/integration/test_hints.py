@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import redis
@@ -438,6 +440,25 @@ def test_no_part_starts_beside_an_orchestrator_of_another_version(engine: Engine
         shown = workers.refused(connection)
     if part == "worker":  # an orchestrator has no work to be refused
         assert [f"instructree: {one.reason}" for one in shown] == [line]
+
+
+def test_a_worker_that_hears_another_broker_than_the_orchestrator_is_refused(
+    engine: Engine, valkey: Valkey, sender: Hints, redis_url: str
+) -> None:
+    assert not sender.lost()  # its key is there now
+    master = other(engine, version("instructree"), [workers.ORCHESTRATOR])
+    guard.check_ears(engine, redis_url, patience_s=0)  # nobody knows yet
+    with engine.begin() as connection:
+        workers.beat(connection, master.id, busy=0, tasks_done=0, mark=sender.mark)
+    guard.check_ears(engine, valkey.url, patience_s=0)
+    with pytest.raises(ServiceError) as strange:
+        guard.check_ears(engine, redis_url, patience_s=0)
+    assert "the orchestrator on far sends its hints to another: point INSTRUCTREE_REDIS_URL" in str(strange.value)
+    valkey.client.flushall()
+    sweep = Timer(1.0, sender.lost)
+    sweep.start()
+    guard.check_ears(engine, valkey.url)  # wiped, and put back in time
+    sweep.join()
 
 
 def test_an_orchestrator_only_warns_of_workers_of_another_version_and_forgets_those_that_left(engine: Engine) -> None:
