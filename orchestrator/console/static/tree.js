@@ -99,7 +99,11 @@ const path = (i) => {
   const [x, y] = place(i);
   const [px, py] = place(tree.parent[i]);
   brush.moveTo(px, py);
-  if (tree.layout === "rows") brush.bezierCurveTo((px + x) / 2, py, (px + x) / 2, y, x, y);
+  if (tree.layout === "rows") {
+    const bend = px + (x - px) * 0.34;
+    brush.bezierCurveTo((px + bend) / 2, py, (px + bend) / 2, y, bend, y);
+    brush.lineTo(x, y);
+  }
   else brush.lineTo(x, y);
 };
 const edges = () => {
@@ -171,9 +175,9 @@ const names = () => {
     brush.lineWidth = 3;
     brush.strokeStyle = colours.paper;
     brush.fillStyle = colours.ink;
-    line(nameOf(i).slice(0, 20), edge, y - 3);
+    line(nameOf(i).slice(0, 20), edge, y - 4);
     brush.fillStyle = colours.muted;
-    line(settled(i) ? figure(i) : "in flight", edge, y + 10);
+    line(settled(i) ? figure(i) : "in flight", edge, y + 12);
   }
 };
 const line = (text, x, y) => { brush.strokeText(text, x, y); brush.fillText(text, x, y); };
