@@ -68,6 +68,8 @@ def shape_of(dots: Sequence[Dot]) -> dict[str, Any]:
     return {
         "nodes": len(order),
         "layout": layout,
+        "column": COLUMN,
+        "row": ROW,
         **_columns(order, places),
         **_looks(order),
         **_moments(order),
