@@ -138,7 +138,7 @@ class Tab:
         return str(self.js(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     def key(self, name: str, *, shift: bool = False) -> None:
-        code, text = _KEYS.get(name, (ord(name.upper()), name))
+        code, text = _KEYS[name]
         key = " " if name == "Space" else name
         common = {"key": key, "code": name, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
         self.call("Input.dispatchKeyEvent", type="keyDown", **common, **({"text": text} if text else {}))
@@ -151,10 +151,8 @@ class Tab:
         """In the middle of the first element that is so."""
         place = f"document.querySelector({json.dumps(selector)})"
         self.js(f"{place}.scrollIntoView({{block: 'center'}})")
-        box = self.js(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({place}.getBoundingClientRect())"
-        )
-        self.click_at(*box)
+        box = self.js(f"{place}.getBoundingClientRect().toJSON()")
+        self.click_at(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
     def click_at(self, x: float, y: float) -> None:
         for what in ("mouseMoved", "mousePressed", "mouseReleased"):

@@ -169,7 +169,7 @@ const ring = (i, colour, width) => {
   brush.stroke();
 };
 const names = () => {
-  const room = tree.column * view.scale * 0.66 - 14;
+  const room = tree.column * view.scale - 22;
   if (tree.layout !== "rows" || room < 40 || tree.row * view.tall < 22) return;
   brush.font = "11px system-ui, sans-serif";
   brush.textAlign = "right";
