@@ -1,12 +1,12 @@
 """Runs that no model has grown, planted as rows: many trees, one huge tree, and texts that mean harm."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from db import nodes, runs
-from db.records import Caps, NodeRow, Run
+from db import examples, nodes, runs
+from db.records import Caps, NodeRow, Run, TreeRow
 from orchestrator.config import build
 
 # What a page, a terminal or a reader's eye could take for something else, and a word that no line can hold.
@@ -16,24 +16,13 @@ HOSTILE = (
 )
 WORD = "w" * 100_000
 _OPERATORS = ("add-goal", "add-constraint", "real-world", "emotion")
-_ROOTS = """
-    INSERT INTO nodes (tree_id, key, ordinal, depth, origin, iteration, status, text, quality, diversity, complexity,
-                       reward, visits, value_sum, settled_at)
-    SELECT id, 'root', 0, 0, 'seed', 0, 'scored', seed ->> 'instruction', 2, 2, 2, 6, 1, 6, now() FROM trees
-    WHERE run_id = :run
-"""
 # As if ten nodes had come in each second, and each had been settled three seconds later.
 _TIMES = """
     UPDATE nodes SET visits = 1 + :count / ordinal % 90, created_at = now() + make_interval(secs => ordinal / 10),
         settled_at = CASE WHEN status <> 'proposed' THEN now() + make_interval(secs => ordinal / 10 + 3) END
     WHERE tree_id = :tree AND parent_key IS NOT NULL
 """
-_EXAMPLES = """
-    INSERT INTO examples (run_id, tree_id, node_key, status, reason, instruction, input, output)
-    SELECT :run, tree_id, key, CASE WHEN ordinal % 3 = 0 THEN 'rejected' ELSE 'accepted' END,
-           CASE WHEN ordinal % 3 = 0 THEN 'duplicate' END, text, :input, :output
-    FROM nodes WHERE tree_id = :tree AND status = 'scored' AND parent_key IS NOT NULL ORDER BY ordinal LIMIT 60
-"""
+_ROWS = 60
 
 
 def plant(engine: Engine, name: str, *, trees: int, seed: str = "Tell me about topic") -> Run:
@@ -52,7 +41,7 @@ def plant(engine: Engine, name: str, *, trees: int, seed: str = "Tell me about t
             duplicates=0,
         )
         connection.execute(text("UPDATE trees SET status = 'grown' WHERE run_id = :run"), {"run": run.id})
-        connection.execute(text(_ROOTS), {"run": run.id})
+        _score(connection, [_root(row) for row in runs.trees_of(connection, run.id)])
         runs.set_phase(connection, run.id, "ended")
         runs.set_status(connection, run.id, "done")
     return run
@@ -63,10 +52,49 @@ def grow(engine: Engine, run: Run, count: int, *, words: str = "Text", output: s
     with engine.begin() as connection:
         tree = runs.trees_of(connection, run.id)[0].id
         grown = list(_grown(tree, count, words))
-        nodes.add(connection, [replace(row, status="proposed") for row in grown])
-        nodes.settle(connection, [row for row in grown if row.status != "proposed"])
+        _score(connection, grown)
         connection.execute(text(_TIMES), {"tree": tree, "count": count})
-        connection.execute(text(_EXAMPLES), {"run": run.id, "tree": tree, "input": words, "output": output})
+        good = [row for row in grown if row.status == "scored"][:_ROWS]
+        examples.propose(connection, [_example(run, row) for row in good])
+        texts = "UPDATE examples SET input = :input, output = :output WHERE run_id = :run"
+        connection.execute(text(texts), {"run": run.id, "input": words, "output": output})
+
+
+def _score(connection: Connection, rows: Sequence[NodeRow]) -> None:
+    nodes.add(connection, [replace(row, status="proposed") for row in rows])
+    nodes.settle(connection, [row for row in rows if row.status != "proposed"])
+
+
+def _root(tree: TreeRow) -> NodeRow:
+    return NodeRow(
+        tree_id=tree.id,
+        key="root",
+        parent_key=None,
+        ordinal=0,
+        depth=0,
+        operator=None,
+        origin="seed",
+        iteration=0,
+        status="scored",
+        text=tree.seed["instruction"],
+        quality=2,
+        diversity=2,
+        complexity=2,
+        reward=6,
+    )
+
+
+def _example(run: Run, row: NodeRow) -> dict[str, object]:
+    """One in three was refused."""
+    refused = row.ordinal % 3 == 0
+    return {
+        "run_id": run.id,
+        "tree_id": row.tree_id,
+        "node_key": row.key,
+        "instruction": row.text,
+        "status": "rejected" if refused else "accepted",
+        "reason": "duplicate" if refused else None,
+    }
 
 
 def _grown(tree: int, count: int, words: str, children: int = 5) -> Iterator[NodeRow]:
