@@ -47,9 +47,11 @@ app.conf.update(
         "socket_timeout": 15,
         "socket_connect_timeout": 5,
         "health_check_interval": 10,  # a half-open connection is noticed after 1 + 2 x 10 s
-        # By default what was never acknowledged is looked for every 100 s.
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
+        # What is in hand is not written down in Redis: it would be for a worker that dies, whose leases free its tasks
+        # long before anybody may look there. That was a third of what a hint costs. What a worker may hold at once
+        # is counted without it.
+        "ack_emulation": False,
+        "priority_steps": [0],  # hints have none: four lists a queue would be looked through for each
     },
     broker_connection_timeout=5,
     broker_connection_retry=True,
