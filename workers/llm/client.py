@@ -179,10 +179,16 @@ async def post(line: Line, place: str, content: dict[str, object], request: Requ
     """One POST under the request's deadline. Raises ModelError."""
     try:
         async with asyncio.timeout(request.timeout_s):
-            response = await line.send(place, json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+            response = await line.send(
+                place, json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            )
     except FAILURES as error:
         raise sort_error(error, request.endpoint, secret=address.api_key) from None
     return response.content
+
+
+def _encoded(content: dict[str, object]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 # What the library and its transport raise; the transport lets some of aiohttp's own through.
