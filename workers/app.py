@@ -71,6 +71,7 @@ app.conf.update(
 
 # How long SIGTERM may be answered with finishing what is in hand; the local stack kills after twenty seconds.
 GRACE, GRACE_S = "INSTRUCTREE_GRACE_S", 15.0
+EVENTS = "INSTRUCTREE_EVENTS"
 
 _hands: list[Hands] = []
 _told_to_stop = Event()
@@ -143,6 +144,17 @@ def _grace_s() -> float:
     return seconds
 
 
+def _events() -> list[str]:
+    """Celery's own events and heartbeats, for Flower. Off by default: they cost, and what drops them is not noticed.
+
+    Raises ConfigError when it is neither said nor denied.
+    """
+    told = os.environ.get(EVENTS) or "0"
+    if told not in ("0", "1"):
+        raise ConfigError(f"{EVENTS}={told!r}: expected 1, or nothing")
+    return ["--task-events"] if told == "1" else ["--without-heartbeat"]
+
+
 def queue_names(text: str) -> tuple[str, ...]:
     """The kinds in a comma-separated list. Raises ConfigError for one that does not exist."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -157,7 +169,7 @@ def check_settings() -> Finding:
     return guard.check_settings(app.conf, deadline_s=process.DEADLINE_S)
 
 
-def _line(url: str) -> dict[str, object]:
+def line_to(url: str) -> dict[str, object]:
     """How the broker is reached; for a RabbitMQ, in place of what is said above of a Valkey."""
     return rabbit.settings(url) if rabbit.is_one(url) else {"broker_url": url, "broker_use_ssl": broker.tls(url)}
 
@@ -172,9 +184,9 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     """
     check_settings()
     _grace_s()
-    app.conf.update(_line(broker_url()))
-    arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+    app.conf.update(line_to(broker_url()))
+    arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}", *_events()]
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
     try:
         if metrics:

@@ -239,8 +239,20 @@ def test_deferred_imports_are_in_some_extra() -> None:
 
 
 def test_each_set_has_its_lock() -> None:
-    expected = {"core", "local", "console", "dev", "build", "train", "train-own-torch", "student", "deploy", "helm"}
-    assert {path.stem for path in LOCKS} == expected
+    expected = {
+        "core",
+        "local",
+        "console",
+        "dev",
+        "build",
+        "train",
+        "train-own-torch",
+        "student",
+        "flower",
+        "deploy",
+        "helm",
+    }
+    assert {path.stem for path in LOCKS} == expected | {"deploy", "helm"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -263,7 +275,8 @@ def pins(lock: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("smaller", "larger"), [("core", "local"), ("local", "dev"), ("console", "dev"), ("build", "local")]
+    ("smaller", "larger"),
+    [("core", "local"), ("local", "dev"), ("console", "dev"), ("flower", "dev"), ("build", "local")],
 )
 def test_one_environment_can_hold_both_sets(smaller: str, larger: str) -> None:
     """`make test` after `make run` adds to .venv; it must never change what a run is using."""
@@ -278,8 +291,9 @@ def test_locks_are_of_this_project_file() -> None:
     assert core <= pins("core").keys()
     assert core | extras["local"] | extras["export"] <= pins("local").keys()
     assert core | extras["console"] <= pins("console").keys()
+    assert core | extras["flower"] <= pins("flower").keys()
     assert core | extras["train"] <= pins("train").keys()
-    assert core.union(*(extras[name] for name in ("local", "export", "console", "dev"))) <= pins("dev").keys()
+    assert core.union(*(extras[name] for name in ("local", "export", "console", "flower", "dev"))) <= pins("dev").keys()
 
 
 def test_nothing_that_replaces_celery_is_locked() -> None:
