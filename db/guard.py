@@ -245,13 +245,24 @@ def check_fit(connection: Connection, mine: str, schema: str) -> None:
     Raises:
         ServiceError: the database was migrated since, or an orchestrator of another version is at work.
     """
+    check_schema(connection, schema)
+    check_company(connection, mine, orchestrator=False)
+
+
+def check_schema(connection: Connection, mine: str) -> None:
+    """Whether the database still has the schema that this process was begun for.
+
+    A migration only adds; but whoever does not know of a sum that is kept, or of a column, does not keep it.
+
+    Raises:
+        ServiceError: it was migrated since.
+    """
     found = current(connection)
-    if found != schema:
+    if found != mine:
         raise ServiceError(
-            f"the database has schema {found or 'none'} now, and this worker was begun for {schema}: "
+            f"the database has schema {found or 'none'} now, and this process was begun for {mine}: "
             "start it again with the version that goes with it"
         )
-    check_company(connection, mine, orchestrator=False)
 
 
 def _of_other_version(rows: Iterable[WorkerRow], mine: str) -> list[WorkerRow]:

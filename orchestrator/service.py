@@ -8,7 +8,9 @@ from sqlalchemy import Engine
 
 from db import runs, workers
 from db.engine import AWAY, cause_of
-from db.errors import ConfigError, StaleLease, UserError
+from db.errors import ConfigError, ServiceError, StaleLease, UserError
+from db.guard import check_schema
+from db.migrate import head
 from db.records import Run
 from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
 from orchestrator.endings import pause
@@ -32,9 +34,14 @@ class Orchestrator:
             workers.register(connection, self._identity)
         self._drivers: dict[int, Driver] = {}
         self._swept = 0.0
+        self._schema = head()
 
     def serve(self, stop: Event) -> None:
-        """Works until `stop` is set. A database that is away is waited for."""
+        """Works until `stop` is set. A database that is away is waited for.
+
+        Raises:
+            ServiceError: the database was migrated meanwhile: what we write may not be all that there is to be written.
+        """
         while not stop.is_set():
             try:
                 moved = self.round()
@@ -42,6 +49,9 @@ class Orchestrator:
                 log.warning("database_away", cause=cause_of(error))
                 stop.wait(1.0)
                 continue
+            except ServiceError:
+                self._leave()
+                raise
             if not moved:
                 stop.wait(IDLE_S)
         self._leave()
@@ -65,6 +75,7 @@ class Orchestrator:
         with self._engine.begin() as connection:
             mine, mark = self._identity.id, self._hints.mark
             workers.beat(connection, mine, busy=len(self._drivers), tasks_done=0, mark=mark)
+            check_schema(connection, self._schema)
 
     def _leave(self) -> None:
         try:

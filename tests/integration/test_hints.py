@@ -25,8 +25,10 @@ from db.errors import ConfigError, ServiceError
 from db.records import Caps, NewTask, NodeRow, Spend
 from db.workers import Identity
 from orchestrator import hints
+from orchestrator.begin import begin
 from orchestrator.config import build
 from orchestrator.hints import Hints
+from orchestrator.seeds import Seed, Seeds
 from tests.e2e.house import scripted, until
 
 pytestmark = pytest.mark.integration
@@ -389,7 +391,7 @@ def schema_moves_on(engine: Engine) -> None:
     ("happens", "said"),
     [
         (lambda engine: other(engine, "99.0.0", [workers.ORCHESTRATOR]), "the orchestrator on far is 99.0.0"),
-        (schema_moves_on, "the database has schema 9999 now, and this worker was begun for"),
+        (schema_moves_on, "the database has schema 9999 now, and this process was begun for"),
     ],
 )
 def test_a_worker_that_does_not_go_with_the_others_any_more_takes_no_more_tasks_and_says_why(
@@ -459,6 +461,29 @@ def test_a_worker_that_hears_another_broker_than_the_orchestrator_is_refused(
     sweep.start()
     guard.check_ears(engine, valkey.url)  # wiped, and put back in time
     sweep.join()
+
+
+@pytest.mark.slow
+def test_an_orchestrator_whose_database_is_migrated_gives_its_runs_up_and_says_why(
+    engine: Engine, valkey: Valkey, tmp_path: Path
+) -> None:
+    config = build("idea-mcts", [{"endpoints": {"default": {"model": "scripted"}}}])
+    with engine.begin() as connection:
+        seeds = Seeds(seeds=(Seed(instruction="Explain tides."),), duplicates=0)
+        begin(connection, name="night", stem="", config=config, seeds=seeds, caps=Caps())
+    argv = [sys.executable, "-m", "orchestrator.cli", "orchestrator"]
+    with (
+        (tmp_path / "log").open("w+") as log,
+        subprocess.Popen(argv, env=environment(engine, valkey.url), stderr=log) as it,
+    ):
+        owned = "SELECT count(*) FROM runs WHERE owner_until > now()"
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as look:
+            until(lambda: look.execute(text(owned)).scalar_one(), "it drives the run")
+            schema_moves_on(engine)
+            assert it.wait(30) == 2
+            assert look.execute(text(owned)).scalar_one() == 0
+        log.seek(0)
+        assert "instructree: the database has schema 9999 now" in log.read().splitlines()[-1]
 
 
 def test_an_orchestrator_only_warns_of_workers_of_another_version_and_forgets_those_that_left(engine: Engine) -> None:

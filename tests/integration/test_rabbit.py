@@ -16,7 +16,7 @@ from db.errors import ConfigError, ServiceError
 from orchestrator import hints
 from orchestrator.hints import Hints
 from tests.e2e.house import scripted, until
-from tests.integration.test_hints import count, environment, waiting_tasks
+from tests.integration.test_hints import LEASED, count, environment, most_at_once, registered, told, waiting_tasks
 from tests.rabbitmq import PASSWORD, Rabbit, program
 
 RESPOND = "respond"
@@ -119,3 +119,28 @@ def test_a_task_that_takes_longer_than_rabbitmq_waits_for_is_done_once_and_ends_
                 worker.kill()
         assert "connection already closed" in (tmp_path / "worker.log").read_text()
         assert count(engine, "attempts > 1") == 0
+
+
+@pytest.mark.slow
+def test_slots_of_a_worker_that_hears_a_rabbitmq_change_while_it_works(
+    engine: Engine, redis_url: str, server: Rabbit, sender: Hints
+) -> None:
+    sender.send(waiting_tasks(engine, 120))
+    with scripted("k", "--latency", "500", "--latency-fixed") as endpoint:
+        env = environment(engine, redis_url, INSTRUCTREE_BROKER_URL=server.url, **endpoint.env)
+        argv = [sys.executable, "-m", "orchestrator.cli", "worker", "--slots", "2"]
+        with subprocess.Popen(argv, env=env) as worker:
+            try:
+                until(lambda: count(engine, LEASED) == 2, "it is at work", every_s=0.05)
+                assert most_at_once(engine, 1.5) == 2
+                told(engine, 9)
+                until(lambda: count(engine, LEASED) == 9, "the new slots are used", patience_s=20, every_s=0.05)
+                told(engine, 3)
+                until(lambda: registered(engine)[0] == 3, "the worker has heard of it", patience_s=20)
+                time.sleep(1.5)  # what it had in hand then has ended
+                assert most_at_once(engine, 2.0) == 3
+                told(engine, 60)
+                until(lambda: count(engine, "state = 'done'") == 120, "all tasks are done", patience_s=60)
+            finally:
+                worker.kill()
+    assert count(engine, "attempts = 1") == 120
