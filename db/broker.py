@@ -4,7 +4,7 @@ Here, in the room that both may enter, because hints are sent by the one and tak
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -120,6 +120,12 @@ def _for_redis_py(url: str) -> str:
     if "ssl_cert_reqs" in options:
         options["ssl_cert_reqs"] = options["ssl_cert_reqs"].removeprefix("CERT_").lower()
     return parts._replace(query=urlencode(options)).geturl()
+
+
+def knows(url: str, keys: Iterable[str]) -> bool:
+    """Whether one of these keys is there."""
+    with connect(url, timeout_s=5) as client:
+        return bool(client.exists(*keys))
 
 
 def facts(url: str, named: str = REDIS) -> Mapping[str, object] | None:

@@ -222,9 +222,11 @@ def check_ears(engine: Engine, url: str, *, patience_s: float = MARKED_AGAIN_S) 
     until = time.monotonic() + patience_s
     while host := _unheard(engine, url):
         if time.monotonic() >= until:
+            by_rabbit = rabbit.is_one(url)
+            place = rabbit.place_of(url) if by_rabbit else broker.place_of(url)
             raise ServiceError(
-                f"this worker hears the broker at {broker.place_of(url)}, and the orchestrator on {host} sends its "
-                f"hints to another: point {REDIS} of both to the same server"
+                f"this worker hears the broker at {place}, and the orchestrator on {host} sends its hints to another: "
+                f"point {BROKER if by_rabbit else REDIS} of both to the same server"
             )
         time.sleep(0.5)
 
@@ -233,10 +235,9 @@ def _unheard(engine: Engine, url: str) -> str | None:
     """The host of an orchestrator whose key is not here, where none of their keys is."""
     with engine.connect() as connection:
         hosts = {one.mark: one.host for one in workers.alive(connection, orchestrators=True) if one.mark}
-    if not hosts or not url.startswith("redis"):  # no other broker has keys to look for
+    if not hosts or (rabbit.knows(url, hosts) if rabbit.is_one(url) else broker.knows(url, hosts)):
         return None
-    with broker.connect(url, timeout_s=5) as client:
-        return None if client.exists(*hosts) else next(iter(hosts.values()))
+    return next(iter(hosts.values()))
 
 
 def check_fit(connection: Connection, mine: str, schema: str) -> None:

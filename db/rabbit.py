@@ -5,7 +5,8 @@ Only the hints go through it. What the limiter of all workers knows stays in a V
 
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import amqp
@@ -90,14 +91,34 @@ def facts(url: str) -> Mapping[str, object]:
         ConfigError: the address is none.
         ServiceError: it does not answer, or does not let us in.
     """
-    place = place_of(url)
+    with _line(place_of(url)) as line:
+        return dict(line.server_properties)
+
+
+def knows(url: str, queues: Iterable[str]) -> bool:
+    """Whether one of these queues is there. Raises as `facts` does."""
+    with _line(place_of(url)) as line:
+        return any(_there(line, name) for name in queues)
+
+
+def _there(line: amqp.Connection, queue: str) -> bool:
+    try:
+        line.channel().queue_declare(queue, passive=True)
+    except amqp.NotFound:
+        return False
+    return True
+
+
+@contextmanager
+def _line(place: Place) -> Iterator[amqp.Connection]:
+    """A connection for a question or two."""
     line = amqp.Connection(
         f"{place.host}:{place.port}", place.user, place.password, virtual_host=place.path, ssl=_tls(place) or False,
         connect_timeout=5, read_timeout=5, write_timeout=5,
     )  # fmt: skip
     try:
         line.connect()
-        return dict(line.server_properties)
+        yield line
     except amqp.AccessRefused:
         raise ServiceError(f"the broker at {place} refuses our password: put the right one into {BROKER}") from None
     except amqp.NotAllowed:

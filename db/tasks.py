@@ -9,15 +9,15 @@
 Every write of a worker names the lease token, which grows with each claim; a stale token changes nothing.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Double, Row, Select, case, delete, func, select, text, tuple_, update
 
 from db import amounts
 from db.errors import StaleLease
 from db.records import Json, Lease, NewTask, TaskRow
-from db.schema import tasks
+from db.schema import runs, tasks
 from db.totals import listed
 
 _NOW = func.now()
@@ -64,40 +64,32 @@ def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list
     return [(row.id, row.kind) for row in added]
 
 
-_CLAIM = text(
-    """
-    WITH claimable AS (
-        SELECT t.id FROM tasks t JOIN runs r ON r.id = t.run_id
-        WHERE t.id = ANY (:ids) AND t.state = 'ready' AND t.not_before <= now()
-          AND t.attempts < :max_attempts AND r.status = 'running'
-        ORDER BY t.id FOR UPDATE OF t SKIP LOCKED
-    )
-    UPDATE tasks SET
-        state = 'leased', attempts = attempts + 1, lease_token = lease_token + 1, worker = :worker,
-        lease_until = now() + make_interval(secs => :lease_s), deadline = now() + make_interval(secs => deadline_s)
-    FROM claimable WHERE tasks.id = claimable.id
-    RETURNING tasks.id, lease_token, run_id, tree_id, kind, payload, attempts, deadline_s
-    """
-)
-
-
-def claim_all(
-    connection: Connection, task_ids: Sequence[int], *, worker: str, lease_s: float, max_attempts: int
-) -> dict[int, Lease]:
-    """Takes those tasks that are ready, due, and whose run is running. A doubled or late hint finds nothing to take.
+def claim(connection: Connection, task_id: int, *, worker: str, lease_s: float, max_attempts: int) -> Lease | None:
+    """Takes the task if it is ready, due, and its run is running. A doubled or late hint finds nothing to take.
 
     An attempt begins here, so a task that kills its worker runs out of attempts too.
     """
-    if not task_ids:
-        return {}
-    given = {"ids": list(task_ids), "worker": worker, "lease_s": lease_s, "max_attempts": max_attempts}
-    return {row.id: _lease(row) for row in connection.execute(_CLAIM, given)}
-
-
-def claim(connection: Connection, task_id: int, *, worker: str, lease_s: float, max_attempts: int) -> Lease | None:
-    """Takes one task; None if there is nothing to take."""
-    taken = claim_all(connection, [task_id], worker=worker, lease_s=lease_s, max_attempts=max_attempts)
-    return taken.get(task_id)
+    claimable = (
+        select(tasks.c.id)
+        .join(runs, runs.c.id == tasks.c.run_id)
+        .where(tasks.c.id == task_id, tasks.c.state == "ready", tasks.c.not_before <= _NOW)
+        .where(tasks.c.attempts < max_attempts, runs.c.status == "running")
+        .with_for_update(skip_locked=True, of=tasks)
+    )
+    row = connection.execute(
+        update(tasks)
+        .where(tasks.c.id == claimable.scalar_subquery())
+        .values(
+            state="leased",
+            attempts=tasks.c.attempts + 1,
+            lease_token=tasks.c.lease_token + 1,
+            lease_until=_NOW + _seconds(lease_s),
+            deadline=_NOW + func.make_interval(0, 0, 0, 0, 0, 0, tasks.c.deadline_s),
+            worker=worker,
+        )
+        .returning(*tasks.c)
+    ).one_or_none()
+    return None if row is None else _lease(row)
 
 
 def _lease(row: Row[tuple[object, ...]]) -> Lease:
@@ -133,41 +125,9 @@ def _locked(*which: ColumnElement[bool], skip: bool = False) -> Select[tuple[int
     return select(tasks.c.id).where(*which).order_by(tasks.c.id).with_for_update(skip_locked=skip)
 
 
-_FINISH = text(
-    """
-    WITH held AS (
-        SELECT t.id, given.result FROM tasks t
-        JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[]), CAST(:results AS jsonb[]))
-            AS given(id, token, result) ON given.id = t.id AND given.token = t.lease_token
-        WHERE t.state = 'leased' ORDER BY t.id FOR UPDATE OF t
-    )
-    UPDATE tasks SET state = 'done', result = held.result, lease_until = NULL, error = NULL, ended_at = now()
-    FROM held WHERE tasks.id = held.id
-    RETURNING tasks.id, tasks.lease_token
-    """
-)
-
-
-def finish_all(connection: Connection, ended: Sequence[tuple[Lease, Json]]) -> set[tuple[int, int]]:
-    """Stores results; returns those leases (task id, token) that were still held."""
-    if not ended:
-        return set()
-    given = {
-        "ids": [lease.task_id for lease, _ in ended],
-        "tokens": [lease.token for lease, _ in ended],
-        "results": [json.dumps(result) for _, result in ended],
-    }
-    return {(row.id, row.lease_token) for row in connection.execute(_FINISH, given)}
-
-
 def finish(connection: Connection, lease: Lease, result: Json) -> None:
     """Stores the result. Raises StaleLease when the lease has gone to somebody else."""
-    if not finish_all(connection, [(lease, result)]):
-        raise StaleLease(stale(lease))
-
-
-def stale(lease: Lease) -> str:
-    return f"task {lease.task_id}: lease {lease.token} is not held any more"
+    _fenced(connection, lease, {"state": "done", "result": result, "lease_until": None, "error": None, **_ENDED})
 
 
 def retry(connection: Connection, lease: Lease, *, error: str, delay_s: float, max_attempts: int) -> str:
@@ -206,7 +166,7 @@ def _fenced(connection: Connection, lease: Lease, values: Mapping[str, object]) 
         .values(**values)
     )
     if changed.rowcount != 1:
-        raise StaleLease(stale(lease))
+        raise StaleLease(f"task {lease.task_id}: lease {lease.token} is not held any more")
 
 
 def sweep(connection: Connection, run_id: int, *, max_attempts: int, hint_age_s: float) -> list[tuple[int, str]]:
@@ -312,6 +272,35 @@ def _task(row: Row[tuple[object, ...]]) -> TaskRow:
         result=row.result,
         error=row.error,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How an ended task went: moments in seconds since 1970, and the token of its last lease. Never claimed: None."""
+
+    token: int
+    created_s: float
+    due_s: float
+    claimed_s: float | None
+    ended_s: float
+
+
+def courses(connection: Connection, ids: Sequence[int]) -> dict[int, Course]:
+    def at(moment: ColumnElement[object]) -> ColumnElement[float]:
+        return func.extract("epoch", moment).cast(Double)
+
+    claimed = tasks.c.deadline - func.make_interval(0, 0, 0, 0, 0, 0, tasks.c.deadline_s)
+    rows = connection.execute(
+        select(
+            tasks.c.id,
+            tasks.c.lease_token.label("token"),
+            at(tasks.c.created_at).label("created_s"),
+            at(tasks.c.not_before).label("due_s"),
+            at(claimed).label("claimed_s"),
+            at(func.coalesce(tasks.c.ended_at, _NOW)).label("ended_s"),
+        ).where(tasks.c.id.in_(ids))
+    )
+    return {row.id: Course(**{name: value for name, value in row._mapping.items() if name != "id"}) for row in rows}
 
 
 def close(connection: Connection, applied: Sequence[TaskRow]) -> None:

@@ -16,6 +16,7 @@ from orchestrator.budget import Prompts
 from orchestrator.config import PoolConfig, RunConfig, TreeConfig, present_config
 from orchestrator.course import Course, Hints
 from orchestrator.endings import pause
+from orchestrator.traces import Traces
 from orchestrator.trees import Trees
 from orchestrator.widening import Widening
 from workers.config import Role
@@ -40,6 +41,7 @@ class Driver:
         self._course = course_of(present_config(run), self._prompts)
         self._changes = run.changes
         self._loaded = False
+        self._traces = Traces(run)
 
     @property
     def run(self) -> Run:
@@ -61,10 +63,12 @@ class Driver:
                 self._run = runs.hold(connection, self._run, lease_s=OWNER_LEASE_S)
                 done = (False, []) if self.over else self._round(connection)
                 stumble()
+            self._traces.tell()
             stumble()
             return done
         except BaseException:
             self._loaded = False
+            self._traces.forget()
             raise
 
     def sweep(self, hint_age_s: float = HINT_AGE_S, *, stall_s: float | None = None) -> Hints:
@@ -118,6 +122,7 @@ class Driver:
             replayed=replayed,
         )
         self._learn(connection, finished)
+        self._traces.note(connection, finished)
         minutes.record(connection, [task.id for task in finished])
         tasks.close(connection, finished)
         return len(finished)

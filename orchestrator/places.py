@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db import environment, guard
+from db import environment, guard, tracing
 from db.engine import check_reachable, open_engine
 from db.errors import ServiceError
 from db.migrate import check_current, migrate
@@ -89,7 +89,13 @@ def find_places(config: Path | None, say: stack.Say) -> Places:
 
 def program_env(config: Path | None, found: stack.Stack | None, own_endpoint: bool) -> dict[str, str]:
     """What the processes must know. Named even when empty, so that a change of endpoint restarts them."""
-    named = (*_ENDPOINT_VARIABLES, *notices.VARIABLES, environment.BROKER, f"{environment.BROKER}_FILE")
+    named = (
+        *_ENDPOINT_VARIABLES,
+        *notices.VARIABLES,
+        environment.BROKER,
+        f"{environment.BROKER}_FILE",
+        *tracing.VARIABLES,
+    )
     env = {name: os.environ.get(name, "") for name in named}
     env[CONFIG_VARIABLE] = str(config.resolve()) if config else os.environ.get(CONFIG_VARIABLE, "")
     if config is not None:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Lock
 
 import structlog
@@ -24,6 +25,7 @@ class Standing:
 
     settings: WorkSettings
     changes: int
+    created_at: datetime
 
 
 class Known:
@@ -62,4 +64,5 @@ class Known:
 
 def _load(connection: Connection, run_id: int) -> Standing:
     run = runs.by_id(connection, run_id)
-    return Standing(settings=WorkSettings.model_validate(config_now(run)["work"]), changes=len(run.changes))
+    settings = WorkSettings.model_validate(config_now(run)["work"])
+    return Standing(settings=settings, changes=len(run.changes), created_at=run.created_at)

@@ -15,7 +15,7 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import exposition, guard
+from db import exposition, guard, tracing
 from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url, redis_url
@@ -145,6 +145,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     channels, stall_s = notices.channels(os.environ), notices.stall_s(os.environ)
     _guard(engine, orchestrator=True)
     log_to_stderr()
+    tracing.begin("orchestrator")
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

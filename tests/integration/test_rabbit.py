@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from db import guard
+from db import guard, workers
 from db.errors import ConfigError, ServiceError
+from db.workers import Identity
 from orchestrator import hints
 from orchestrator.hints import Hints
 from tests.e2e.house import scripted, until
@@ -80,6 +81,21 @@ def test_a_wiped_rabbitmq_is_noticed_once(server: Rabbit, sender: Hints) -> None
             channel.queue_delete(queue)
     assert sender.lost()
     assert not sender.lost()
+
+
+def test_a_worker_that_hears_another_rabbitmq_than_the_orchestrator_is_refused(
+    engine: Engine, server: Rabbit, sender: Hints
+) -> None:
+    assert not sender.lost()  # its mark is there now
+    mind = Identity.of_this_process((workers.ORCHESTRATOR,), 0)
+    with engine.begin() as connection:
+        workers.register(connection, mind)
+        workers.beat(connection, mind.id, busy=0, tasks_done=0, mark=sender.mark)
+    guard.check_ears(engine, server.url, patience_s=0)
+    with engine.begin() as connection:
+        workers.beat(connection, mind.id, busy=0, tasks_done=0, mark="instructree:mark:of-another")
+    with pytest.raises(ServiceError, match="point INSTRUCTREE_BROKER_URL of both to the same server"):
+        guard.check_ears(engine, server.url, patience_s=0)
 
 
 def test_the_guard_says_what_it_found_and_refuses_what_is_wrong(server: Rabbit) -> None:

@@ -27,7 +27,7 @@ LOADED_BY_OTHERS = {
 }
 
 # Of extras that may not be installed, where the distribution has another name than the module.
-NOT_NAMED_AS_IMPORTED = {"sklearn": "scikit-learn"}
+NOT_NAMED_AS_IMPORTED = {"opentelemetry": "opentelemetry-sdk", "sklearn": "scikit-learn"}
 # Imported by name, but part of another dependency, which fixes its version.
 COMES_WITH = {"amqp": "celery", "kombu": "celery", "httpx2": "openai", "markupsafe": "jinja2"}
 
@@ -248,11 +248,11 @@ def test_each_set_has_its_lock() -> None:
         "train",
         "train-own-torch",
         "student",
-        "flower",
         "deploy",
         "helm",
+        "otel",
     }
-    assert {path.stem for path in LOCKS} == expected | {"deploy", "helm"}
+    assert {path.stem for path in LOCKS} == expected
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -276,7 +276,7 @@ def pins(lock: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("smaller", "larger"),
-    [("core", "local"), ("local", "dev"), ("console", "dev"), ("flower", "dev"), ("build", "local")],
+    [("core", "local"), ("local", "dev"), ("console", "dev"), ("otel", "dev"), ("build", "local")],
 )
 def test_one_environment_can_hold_both_sets(smaller: str, larger: str) -> None:
     """`make test` after `make run` adds to .venv; it must never change what a run is using."""
@@ -291,9 +291,9 @@ def test_locks_are_of_this_project_file() -> None:
     assert core <= pins("core").keys()
     assert core | extras["local"] | extras["export"] <= pins("local").keys()
     assert core | extras["console"] <= pins("console").keys()
-    assert core | extras["flower"] <= pins("flower").keys()
     assert core | extras["train"] <= pins("train").keys()
-    assert core.union(*(extras[name] for name in ("local", "export", "console", "flower", "dev"))) <= pins("dev").keys()
+    assert core | extras["otel"] <= pins("otel").keys()
+    assert core.union(*(extras[name] for name in ("local", "export", "console", "otel", "dev"))) <= pins("dev").keys()
 
 
 def test_nothing_that_replaces_celery_is_locked() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
+from db import tracing
 from db.chaos import stumble_async
 from db.records import CallRow, Json
 from workers.asking import Answer
@@ -36,6 +37,7 @@ from workers.llm.ledger import DatabaseLedger, Ledger
 from workers.llm.limits import Limiter, ProcessLimiter, Take
 from workers.llm.outcome import outcome_of
 from workers.llm.request import Response
+from workers.traced import watch_call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ class Gateway:
 
     def _start(self, key: str, call: Call) -> "asyncio.Task[tuple[CallRow, bool]]":
         flight = asyncio.create_task(self._fetch(key, call))
+        if tracing.on():
+            watch_call(flight, call)
         self._flying[key] = flight
         flight.add_done_callback(lambda done: self._landed(key, done))
         return flight

@@ -1,0 +1,103 @@
+"""What an orchestrator tells of a run's time: seeds, what became of each task, examples. See `db.tracing`."""
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from db import tasks, tracing
+from db.records import Run, TaskRow
+from db.tasks import Course
+from db.tracing import Fact, Scope, Span
+from orchestrator.apply import interpret
+from workers.contracts import Kind
+
+
+class Traces:
+    """Notes what a transaction brings, and tells it once that is committed. For one run and one thread."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._seeds: set[int] = set()
+        self._noted: list[Span] = []
+
+    def note(self, connection: Connection, finished: Sequence[TaskRow]) -> None:
+        """Of tasks that are being applied."""
+        if not tracing.on():
+            return
+        courses = tasks.courses(connection, [task.id for task in finished])
+        for task in sorted(finished, key=lambda task: courses[task.id].created_s):
+            self._noted += self._of_task(task, courses[task.id])
+
+    def tell(self) -> None:
+        for span in self._noted:
+            tracing.tell(span)
+        self._noted.clear()
+
+    def forget(self) -> None:
+        """What was noted has not come to pass."""
+        self._noted.clear()
+
+    def _of_task(self, task: TaskRow, course: Course) -> list[Span]:
+        seed = tracing.seed_scope(self._run.id, self._run.created_at, _group(task))
+        above = seed if course.claimed_s is None else tracing.task_scope(seed, task.id, course.token)
+        applied = Span(
+            name="apply",
+            scope=tracing.below(above, "apply", task.id),
+            above=above,
+            begun_s=course.ended_s,
+            ended_s=time.time(),
+            failed=(task.error or "unknown").partition(":")[0][:80] if task.state == "failed" else None,
+            facts=_facts(task, course),
+        )
+        return [*self._seed(seed, task, course), applied, *_examples(task, applied)]
+
+    def _seed(self, seed: Scope, task: TaskRow, course: Course) -> list[Span]:
+        """The root, with the first task of a seed that is seen here. (Another orchestrator may tell it again.)"""
+        if seed.span in self._seeds:
+            return []
+        self._seeds.add(seed.span)
+        facts: dict[str, Fact] = {"instructree.run": self._run.name, "instructree.recipe": self._run.recipe}
+        return [
+            Span(
+                name="seed" if task.tree_id is not None else "round",
+                scope=seed,
+                above=None,
+                begun_s=course.created_s,
+                ended_s=course.created_s,
+                facts=facts,
+            )
+        ]
+
+
+def _group(task: TaskRow) -> int:
+    return task.tree_id if task.tree_id is not None else int(task.payload.get("round", 0))
+
+
+def _facts(task: TaskRow, course: Course) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {
+        "instructree.kind": task.kind,
+        "instructree.state": task.state,
+        "instructree.attempts": task.attempts,
+    }
+    if course.claimed_s is not None:
+        facts["instructree.wait_s"] = max(0.0, course.claimed_s - course.due_s)
+    return facts
+
+
+def _examples(task: TaskRow, applied: Span) -> list[Span]:
+    """A response makes an instruction an example, or is the reason why it is none."""
+    if task.kind != Kind.RESPOND:
+        return []
+    (example,) = interpret(task).examples
+    facts: dict[str, Fact] = {"instructree.status": example["status"], "instructree.reason": example["reason"] or ""}
+    return [
+        Span(
+            name="example",
+            scope=tracing.below(applied.scope, "example", task.id),
+            above=applied.scope,
+            begun_s=applied.ended_s,
+            ended_s=applied.ended_s,
+            facts=facts,
+        )
+    ]
