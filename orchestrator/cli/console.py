@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from db.environment import BROKER, read
+from db.environment import REDIS, read
 from db.errors import ConfigError
 from orchestrator import stack
 from orchestrator.cli.say import say
@@ -58,7 +58,7 @@ def console(
 
 def _broker() -> str | None:
     """Where the limiter keeps what it knows: as the environment says, or on the local stack."""
-    if url := read(BROKER):
+    if url := read(REDIS):
         return url
     found = stack.find()
     return found.redis_url if found else None

@@ -7,6 +7,7 @@ from celery import Celery
 
 from db import broker, guard, rabbit
 from db.errors import ConfigError, ServiceError
+from orchestrator.cli import console
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,9 @@ def test_another_server_that_speaks_the_protocol_or_an_old_one_is_refused(monkey
         monkeypatch.setattr(rabbit, "facts", lambda url, p=product, v=version: {"product": p, "version": v})
         with pytest.raises(ServiceError, match=r"RabbitMQ 3\.8 or newer"):
             guard.check_rabbit("amqp://localhost")
+
+
+def test_the_console_asks_the_server_with_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSTRUCTREE_BROKER_URL", "amqp://rabbit-host/instructree")
+    monkeypatch.setenv("INSTRUCTREE_REDIS_URL", "redis://valkey-host/0")
+    assert console._broker() == "redis://valkey-host/0"
