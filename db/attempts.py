@@ -8,15 +8,15 @@ Locks are taken in one order everywhere: runs, tasks, attempts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, Row, delete, func, select, union_all, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Row, select, text, update
 
 from db import amounts, totals
+from db.among import arrays, insertion
 from db.records import AttemptRow, Spend
-from db.schema import attempts, calls, runs, tasks
+from db.schema import attempts, runs, tasks
 
 
 class Refusal(StrEnum):
@@ -51,8 +51,8 @@ def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, 
 
     Doing it again is harmless: an attempt that is open already stays so, and one that was lost meanwhile is refused.
     """
-    new = _unknown(connection, wanted)
-    covers = _covers(connection, {attempt.task_id for attempt in new})
+    covers, known = _covers(connection, {attempt.task_id for attempt in wanted})
+    new = [attempt for attempt in wanted if attempt.id not in known]
     refused: dict[str, Refusal] = {}
     opened: list[AttemptRow] = []
     for attempt in new:
@@ -73,9 +73,10 @@ def open_all(connection: Connection, wanted: Sequence[AttemptRow]) -> dict[str, 
 def cover(connection: Connection, attempt: AttemptRow) -> Refusal | None:
     """Reserves what an attempt needs beyond its task's reservation, and opens it; or says why not."""
     run = connection.execute(select(runs).where(runs.c.id == attempt.run_id).with_for_update(key_share=True)).one()
-    if not _unknown(connection, [attempt]):
+    covers, known = _covers(connection, {attempt.task_id})
+    if attempt.id in known:
         return None
-    found = _covers(connection, {attempt.task_id}).get(attempt.task_id)
+    found = covers.get(attempt.task_id)
     if found is not None and found.token == attempt.lease_token and not found.halted:
         more = found.lacks(_worst(attempt))
         if not amounts.caps_of(run).allow(amounts.of(run, "reserved") + amounts.of(run, "spent") + more):
@@ -89,25 +90,26 @@ def _reserve_more(connection: Connection, attempt: AttemptRow, more: Spend) -> N
         connection.execute(update(table).where(table.c.id == row_id).values(**amounts.plus(table, "reserved", more)))
 
 
-def _unknown(connection: Connection, wanted: Sequence[AttemptRow]) -> list[AttemptRow]:
-    these = attempts.c.id.in_([row.id for row in wanted])
-    known = set(connection.scalars(select(attempts.c.id).where(these, attempts.c.fate == "open")))
-    return [attempt for attempt in wanted if attempt.id not in known]
+_LEASED = text(
+    """
+    SELECT t.id, t.lease_token, t.reserved_calls, t.reserved_tokens, t.reserved_nusd, r.status AS run_status
+    FROM tasks t JOIN runs r ON r.id = t.run_id
+    WHERE t.id = ANY (:ids) AND t.state = 'leased'
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+    """
+)
 
 
-def _covers(connection: Connection, task_ids: Collection[int]) -> dict[int, _Cover]:
-    """The leased among these tasks, locked, each with its reservation and what was paid or may have been."""
+def _covers(connection: Connection, task_ids: Collection[int]) -> tuple[dict[int, _Cover], set[str]]:
+    """The leased among these tasks, locked, each with its reservation and what was paid or may have been.
+
+    And the ids of the attempts of all these tasks that are open.
+    """
     if not task_ids:
-        return {}
-    leased = connection.execute(
-        select(tasks, runs.c.status.label("run_status"))
-        .join(runs, runs.c.id == tasks.c.run_id)
-        .where(tasks.c.id.in_(task_ids), tasks.c.state == "leased")
-        .order_by(tasks.c.id)
-        .with_for_update(of=tasks, key_share=True)
-    ).all()
-    used = _used(connection, task_ids)
-    return {
+        return {}, set()
+    leased = connection.execute(_LEASED, {"ids": sorted(task_ids)}).all()
+    used, known = _used(connection, task_ids)
+    covers = {
         row.id: _Cover(
             token=row.lease_token,
             halted=row.run_status != "running",
@@ -116,23 +118,49 @@ def _covers(connection: Connection, task_ids: Collection[int]) -> dict[int, _Cov
         )
         for row in leased
     }
+    return covers, known
 
 
-def _used(connection: Connection, task_ids: Collection[int]) -> dict[int, Spend]:
-    paid = select(calls.c.task_id, (calls.c.tokens_in + calls.c.tokens_out).label("tokens"), calls.c.nusd)
-    maybe = select(attempts.c.task_id, attempts.c.tokens, attempts.c.nusd)
-    both = union_all(
-        paid.where(calls.c.task_id.in_(task_ids)), maybe.where(attempts.c.task_id.in_(task_ids))
-    ).subquery()
-    sums = select(both.c.task_id, func.count().label("calls"), func.sum(both.c.tokens).label("tokens"))
-    rows = connection.execute(sums.add_columns(func.sum(both.c.nusd).label("nusd")).group_by(both.c.task_id))
-    return {row.task_id: Spend(calls=row.calls, tokens=int(row.tokens), nusd=int(row.nusd or 0)) for row in rows}
+_USED = text(
+    """
+    SELECT task_id, NULL AS open, count(*) AS calls, sum(tokens_in + tokens_out) AS tokens, sum(nusd) AS nusd
+    FROM calls WHERE task_id = ANY (:ids) GROUP BY task_id
+    UNION ALL
+    SELECT task_id, CASE WHEN fate = 'open' THEN id END, 1, tokens, nusd FROM attempts WHERE task_id = ANY (:ids)
+    """
+)
+
+
+def _used(connection: Connection, task_ids: Collection[int]) -> tuple[dict[int, Spend], set[str]]:
+    """What each of these tasks has paid or may have, and the ids of its open attempts."""
+    used: dict[int, Spend] = {}
+    known: set[str] = set()
+    for row in connection.execute(_USED, {"ids": sorted(task_ids)}):
+        amount = Spend(calls=row.calls, tokens=int(row.tokens), nusd=int(row.nusd or 0))
+        used[row.task_id] = used.get(row.task_id, Spend()) + amount
+        known.update([row.open] if row.open else [])
+    return used, known
+
+
+_COLUMNS = (
+    *(("id", "text"), ("key", "text"), ("run_id", "bigint"), ("task_id", "bigint")),
+    *(("role", "text"), ("endpoint", "text"), ("tokens", "bigint"), ("nusd", "bigint")),
+)
+_INSERT = insertion("attempts", _COLUMNS, then="ON CONFLICT DO NOTHING")
 
 
 def _insert(connection: Connection, opened: Sequence[AttemptRow]) -> None:
     if opened:
-        values = [{k: v for k, v in asdict(row).items() if k != "lease_token"} for row in opened]
-        connection.execute(insert(attempts).on_conflict_do_nothing(), values)
+        connection.execute(_INSERT, arrays(opened, _COLUMNS))
+
+
+_LOCK_RUNS = text(
+    """
+    SELECT id FROM runs WHERE id IN (SELECT run_id FROM attempts WHERE id = ANY (:ids) AND settled)
+    ORDER BY id FOR NO KEY UPDATE
+    """
+)
+_LOCK = text("SELECT id FROM attempts WHERE id = ANY (:ids) ORDER BY id FOR UPDATE")
 
 
 def lock(connection: Connection, ids: Collection[str]) -> None:
@@ -142,9 +170,11 @@ def lock(connection: Connection, ids: Collection[str]) -> None:
     """
     if not ids:
         return
-    late = select(attempts.c.run_id).where(attempts.c.id.in_(ids), attempts.c.settled)
-    connection.execute(select(runs.c.id).where(runs.c.id.in_(late)).order_by(runs.c.id).with_for_update(key_share=True))
-    connection.execute(select(attempts.c.id).where(attempts.c.id.in_(ids)).order_by(attempts.c.id).with_for_update())
+    connection.execute(_LOCK_RUNS, {"ids": list(ids)})
+    connection.execute(_LOCK, {"ids": list(ids)})
+
+
+_GONE = text("DELETE FROM attempts WHERE id = ANY (:ids) RETURNING id, key, run_id, tokens, nusd, settled")
 
 
 def close_all(connection: Connection, costs: Mapping[str, Spend]) -> None:
@@ -155,8 +185,7 @@ def close_all(connection: Connection, costs: Mapping[str, Spend]) -> None:
     """
     if not costs:
         return
-    gone = delete(attempts).where(attempts.c.id.in_(sorted(costs))).returning(*attempts.c)
-    late = [row for row in connection.execute(gone).all() if row.settled]
+    late = [row for row in connection.execute(_GONE, {"ids": sorted(costs)}).all() if row.settled]
     for row in late:
         _adjust(connection, row.run_id, costs[row.id] - _most(row))
     if answered := [row.key for row in late if costs[row.id].calls]:
@@ -195,7 +224,7 @@ def settle(connection: Connection, task_ids: Sequence[int]) -> Spend:
     connection.execute(
         update(attempts).where(attempts.c.task_id.in_(task_ids), attempts.c.fate == "open").values(fate="lost")
     )
-    total = sum(_used(connection, task_ids).values(), Spend())
+    total = sum(_used(connection, task_ids)[0].values(), Spend())
     totals.count_calls(connection, task_ids)
     connection.execute(update(attempts).where(attempts.c.task_id.in_(task_ids)).values(settled=True))
     return total

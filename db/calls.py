@@ -1,22 +1,29 @@
 """The ledger: one row per paid response, found again by what was asked."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from operator import attrgetter
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy import Connection, func, select, text
 
+from db.among import arrays, insertion
 from db.records import CallRow
 from db.schema import calls
 
-_COLUMNS = [column for column in calls.c if column.name in CallRow.__dataclass_fields__]
+_COLUMNS = (
+    *(("key", "text"), ("run_id", "bigint"), ("task_id", "bigint"), ("role", "text"), ("endpoint", "text")),
+    *(("model", "text"), ("tokens_in", "int"), ("tokens_out", "int"), ("nusd", "bigint"), ("latency_s", "float8")),
+    *(("outcome", "text"), ("response", "jsonb")),
+)
+_INSERT = insertion("calls", _COLUMNS, then="ON CONFLICT (key) DO NOTHING RETURNING key")
+_FIND = text(f"SELECT {', '.join(name for name, _ in _COLUMNS)} FROM calls WHERE key = ANY (:keys)")
 
 
 def find(connection: Connection, keys: Collection[str]) -> Mapping[str, CallRow]:
     """The rows under these keys, whatever became of the calls: who reads one must look at its outcome."""
     if not keys:
         return {}
-    rows = connection.execute(select(*_COLUMNS).where(calls.c.key.in_(sorted(keys))))
+    rows = connection.execute(_FIND, {"keys": sorted(keys)})
     return {row["key"]: CallRow(**row) for row in rows.mappings()}
 
 
@@ -33,6 +40,6 @@ def insert(connection: Connection, rows: Sequence[CallRow]) -> set[str]:
     """
     if not rows:
         return set()
-    statement = postgres_insert(calls).on_conflict_do_nothing(index_elements=[calls.c.key]).returning(calls.c.key)
-    values = [asdict(row) for row in sorted(rows, key=lambda row: row.key)]
-    return set(connection.execute(statement, values).scalars())
+    values = arrays(sorted(rows, key=attrgetter("key")), _COLUMNS)
+    values["response"] = [json.dumps(response, ensure_ascii=False) for response in values["response"]]
+    return set(connection.execute(_INSERT, values).scalars())

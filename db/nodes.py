@@ -1,7 +1,7 @@
 """Nodes and rollouts: written by the scheduler alone, in bulk."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Row, insert, select, text
 
@@ -133,37 +133,63 @@ def rollouts_of(connection: Connection, tree_ids: Sequence[int]) -> list[Rollout
     ]
 
 
-def texts(connection: Connection, tree_id: int, keys: Sequence[str]) -> Mapping[str, str]:
-    """The texts of these nodes, those without one left out."""
-    query = select(nodes.c.key, nodes.c.text).where(nodes.c.tree_id == tree_id, nodes.c.key.in_(keys))
-    return {row.key: row.text for row in connection.execute(query) if row.text is not None}
+# A node's tree and key.
+Place = tuple[int, str]
 
 
-def reward(connection: Connection, tree_id: int, key: str) -> float | None:
-    """A node's own score, if it has one."""
-    query = select(nodes.c.reward).where(nodes.c.tree_id == tree_id, nodes.c.key == key)
-    found: float | None = connection.execute(query).scalar_one_or_none()
-    return found
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A node's text, and its own score if it has one."""
+
+    text: str
+    reward: float | None
 
 
-_LINEAGE = text(
+_SAID = text(
     """
-    WITH RECURSIVE up AS (
-        SELECT tree_id, key, parent_key, depth, operator, text
-        FROM nodes WHERE tree_id = :tree AND key = :key
-        UNION ALL
-        SELECT n.tree_id, n.key, n.parent_key, n.depth, n.operator, n.text
-        FROM nodes n JOIN up ON n.tree_id = up.tree_id AND n.key = up.parent_key
-    )
-    SELECT operator, text FROM up ORDER BY depth
+    SELECT n.tree_id, n.key, n.text, n.reward
+    FROM unnest(CAST(:trees AS bigint[]), CAST(:keys AS text[])) AS wanted(tree_id, key)
+    JOIN nodes n ON n.tree_id = wanted.tree_id AND n.key = wanted.key
+    WHERE n.text IS NOT NULL
     """
 )
 
 
-def lineage(connection: Connection, tree_id: int, key: str) -> list[tuple[str | None, str]]:
-    """(operator, text) from the root down to this node."""
-    rows = connection.execute(_LINEAGE, {"tree": tree_id, "key": key})
-    return [(row.operator, row.text or "") for row in rows]
+def said(connection: Connection, places: Collection[Place]) -> Mapping[Place, Said]:
+    """What these nodes say, those without a text left out."""
+    if not places:
+        return {}
+    rows = connection.execute(_SAID, _split(places))
+    return {(row.tree_id, row.key): Said(row.text, row.reward) for row in rows}
+
+
+def _split(places: Collection[Place]) -> dict[str, list[int] | list[str]]:
+    listed = list(places)
+    return {"trees": [tree for tree, _ in listed], "keys": [key for _, key in listed]}
+
+
+_LINEAGES = text(
+    """
+    WITH RECURSIVE up AS (
+        SELECT wanted.tree_id, wanted.key AS below, n.parent_key, n.depth, n.operator, n.text
+        FROM unnest(CAST(:trees AS bigint[]), CAST(:keys AS text[])) AS wanted(tree_id, key)
+        JOIN nodes n ON n.tree_id = wanted.tree_id AND n.key = wanted.key
+        UNION ALL
+        SELECT n.tree_id, up.below, n.parent_key, n.depth, n.operator, n.text
+        FROM up JOIN nodes n ON n.tree_id = up.tree_id AND n.key = up.parent_key
+    )
+    SELECT tree_id, below, operator, text FROM up ORDER BY depth
+    """
+)
+
+
+def lineages(connection: Connection, places: Collection[Place]) -> Mapping[Place, list[tuple[str | None, str]]]:
+    """(operator, text) from the root down to each of these nodes."""
+    found: dict[Place, list[tuple[str | None, str]]] = {}
+    if places:
+        for row in connection.execute(_LINEAGES, _split(places)):
+            found.setdefault((row.tree_id, row.below), []).append((row.operator, row.text or ""))
+    return found
 
 
 def of_pool(connection: Connection, run_id: int) -> list[NodeRow]:

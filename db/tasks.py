@@ -9,6 +9,7 @@
 Every write of a worker names the lease token, which grows with each claim; a stale token changes nothing.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Double, Row, Select, case, del
 from db import amounts
 from db.errors import StaleLease
 from db.records import Json, Lease, NewTask, TaskRow
-from db.schema import runs, tasks
+from db.schema import tasks
 from db.totals import listed
 
 _NOW = func.now()
@@ -64,32 +65,40 @@ def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list
     return [(row.id, row.kind) for row in added]
 
 
-def claim(connection: Connection, task_id: int, *, worker: str, lease_s: float, max_attempts: int) -> Lease | None:
-    """Takes the task if it is ready, due, and its run is running. A doubled or late hint finds nothing to take.
+_CLAIM = text(
+    """
+    WITH claimable AS (
+        SELECT t.id FROM tasks t JOIN runs r ON r.id = t.run_id
+        WHERE t.id = ANY (:ids) AND t.state = 'ready' AND t.not_before <= now()
+          AND t.attempts < :max_attempts AND r.status = 'running'
+        ORDER BY t.id FOR UPDATE OF t SKIP LOCKED
+    )
+    UPDATE tasks SET
+        state = 'leased', attempts = attempts + 1, lease_token = lease_token + 1, worker = :worker,
+        lease_until = now() + make_interval(secs => :lease_s), deadline = now() + make_interval(secs => deadline_s)
+    FROM claimable WHERE tasks.id = claimable.id
+    RETURNING tasks.id, lease_token, run_id, tree_id, kind, payload, attempts, deadline_s
+    """
+)
+
+
+def claim_all(
+    connection: Connection, task_ids: Sequence[int], *, worker: str, lease_s: float, max_attempts: int
+) -> dict[int, Lease]:
+    """Takes those tasks that are ready, due, and whose run is running. A doubled or late hint finds nothing to take.
 
     An attempt begins here, so a task that kills its worker runs out of attempts too.
     """
-    claimable = (
-        select(tasks.c.id)
-        .join(runs, runs.c.id == tasks.c.run_id)
-        .where(tasks.c.id == task_id, tasks.c.state == "ready", tasks.c.not_before <= _NOW)
-        .where(tasks.c.attempts < max_attempts, runs.c.status == "running")
-        .with_for_update(skip_locked=True, of=tasks)
-    )
-    row = connection.execute(
-        update(tasks)
-        .where(tasks.c.id == claimable.scalar_subquery())
-        .values(
-            state="leased",
-            attempts=tasks.c.attempts + 1,
-            lease_token=tasks.c.lease_token + 1,
-            lease_until=_NOW + _seconds(lease_s),
-            deadline=_NOW + func.make_interval(0, 0, 0, 0, 0, 0, tasks.c.deadline_s),
-            worker=worker,
-        )
-        .returning(*tasks.c)
-    ).one_or_none()
-    return None if row is None else _lease(row)
+    if not task_ids:
+        return {}
+    given = {"ids": list(task_ids), "worker": worker, "lease_s": lease_s, "max_attempts": max_attempts}
+    return {row.id: _lease(row) for row in connection.execute(_CLAIM, given)}
+
+
+def claim(connection: Connection, task_id: int, *, worker: str, lease_s: float, max_attempts: int) -> Lease | None:
+    """Takes one task; None if there is nothing to take."""
+    taken = claim_all(connection, [task_id], worker=worker, lease_s=lease_s, max_attempts=max_attempts)
+    return taken.get(task_id)
 
 
 def _lease(row: Row[tuple[object, ...]]) -> Lease:
@@ -125,9 +134,41 @@ def _locked(*which: ColumnElement[bool], skip: bool = False) -> Select[tuple[int
     return select(tasks.c.id).where(*which).order_by(tasks.c.id).with_for_update(skip_locked=skip)
 
 
+_FINISH = text(
+    """
+    WITH held AS (
+        SELECT t.id, given.result FROM tasks t
+        JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[]), CAST(:results AS jsonb[]))
+            AS given(id, token, result) ON given.id = t.id AND given.token = t.lease_token
+        WHERE t.state = 'leased' ORDER BY t.id FOR UPDATE OF t
+    )
+    UPDATE tasks SET state = 'done', result = held.result, lease_until = NULL, error = NULL, ended_at = now()
+    FROM held WHERE tasks.id = held.id
+    RETURNING tasks.id, tasks.lease_token
+    """
+)
+
+
+def finish_all(connection: Connection, ended: Sequence[tuple[Lease, Json]]) -> set[tuple[int, int]]:
+    """Stores results; returns those leases (task id, token) that were still held."""
+    if not ended:
+        return set()
+    given = {
+        "ids": [lease.task_id for lease, _ in ended],
+        "tokens": [lease.token for lease, _ in ended],
+        "results": [json.dumps(result) for _, result in ended],
+    }
+    return {(row.id, row.lease_token) for row in connection.execute(_FINISH, given)}
+
+
 def finish(connection: Connection, lease: Lease, result: Json) -> None:
     """Stores the result. Raises StaleLease when the lease has gone to somebody else."""
-    _fenced(connection, lease, {"state": "done", "result": result, "lease_until": None, "error": None, **_ENDED})
+    if not finish_all(connection, [(lease, result)]):
+        raise StaleLease(stale(lease))
+
+
+def stale(lease: Lease) -> str:
+    return f"task {lease.task_id}: lease {lease.token} is not held any more"
 
 
 def retry(connection: Connection, lease: Lease, *, error: str, delay_s: float, max_attempts: int) -> str:
@@ -166,7 +207,7 @@ def _fenced(connection: Connection, lease: Lease, values: Mapping[str, object]) 
         .values(**values)
     )
     if changed.rowcount != 1:
-        raise StaleLease(f"task {lease.task_id}: lease {lease.token} is not held any more")
+        raise StaleLease(stale(lease))
 
 
 def sweep(connection: Connection, run_id: int, *, max_attempts: int, hint_age_s: float) -> list[tuple[int, str]]:

@@ -23,11 +23,12 @@ lock() {
         --generate-hashes ${UPGRADE:+--upgrade} "$@" -o "requirements/$name.txt" >/dev/null
 }
 
-lock dev pyproject.toml --extra local --extra export --extra console --extra otel --extra dev --group build
+lock dev pyproject.toml --extra local --extra export --extra console --extra flower --extra otel --extra dev --group build
 same="-c requirements/dev.txt"
 lock local pyproject.toml $same --extra local --extra export --group build
 lock core pyproject.toml $same
 lock console pyproject.toml $same --extra console
+lock flower pyproject.toml $same --extra flower
 lock otel pyproject.toml $same --extra otel
 lock build $same --group build
 lock deploy --group deploy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER_MARKS = {"integration": pytest.mark.integration, "e2e": pytest.mark.e2e}
-KEPT = {"INSTRUCTREE_TEST_WHEEL"}
+KEPT = {"INSTRUCTREE_TEST_WHEEL", "INSTRUCTREE_REQUIRE_BROWSER"}
 _home = pytest.StashKey[str]()
 
 

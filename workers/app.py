@@ -47,9 +47,11 @@ app.conf.update(
         "socket_timeout": 15,
         "socket_connect_timeout": 5,
         "health_check_interval": 10,  # a half-open connection is noticed after 1 + 2 x 10 s
-        # By default what was never acknowledged is looked for every 100 s.
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
+        # What is in hand is not written down in Redis: it would be for a worker that dies, whose leases free its tasks
+        # long before anybody may look there. That was a third of what a hint costs. What a worker may hold at once
+        # is counted without it.
+        "ack_emulation": False,
+        "priority_steps": [0],  # hints have none: four lists a queue would be looked through for each
     },
     broker_connection_timeout=5,
     broker_connection_retry=True,
@@ -69,6 +71,7 @@ app.conf.update(
 
 # How long SIGTERM may be answered with finishing what is in hand; the local stack kills after twenty seconds.
 GRACE, GRACE_S = "INSTRUCTREE_GRACE_S", 15.0
+EVENTS = "INSTRUCTREE_EVENTS"
 
 _hands: list[Hands] = []
 _told_to_stop = Event()
@@ -141,6 +144,17 @@ def _grace_s() -> float:
     return seconds
 
 
+def _events() -> list[str]:
+    """Celery's own events and heartbeats, for Flower. Off by default: they cost, and what drops them is not noticed.
+
+    Raises ConfigError when it is neither said nor denied.
+    """
+    told = os.environ.get(EVENTS) or "0"
+    if told not in ("0", "1"):
+        raise ConfigError(f"{EVENTS}={told!r}: expected 1, or nothing")
+    return ["--task-events"] if told == "1" else ["--without-heartbeat"]
+
+
 def queue_names(text: str) -> tuple[str, ...]:
     """The kinds in a comma-separated list. Raises ConfigError for one that does not exist."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -155,7 +169,7 @@ def check_settings() -> Finding:
     return guard.check_settings(app.conf, deadline_s=process.DEADLINE_S)
 
 
-def _line(url: str) -> dict[str, object]:
+def line_to(url: str) -> dict[str, object]:
     """How the broker is reached; for a RabbitMQ, in place of what is said above of a Valkey."""
     return rabbit.settings(url) if rabbit.is_one(url) else {"broker_url": url, "broker_use_ssl": broker.tls(url)}
 
@@ -170,10 +184,10 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     """
     check_settings()
     _grace_s()
-    app.conf.update(_line(broker_url()))
+    app.conf.update(line_to(broker_url()))
     tracing.begin("worker")
-    arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+    arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}", *_events()]
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
     try:
         if metrics:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 from workers import text as measure
@@ -108,7 +109,7 @@ def _answers(text: str, parent: str) -> bool:
         return True
     if _HANDED.match(text) and not _HANDED.match(parent) and not _MATERIAL.match(text):
         return True
-    counts = dict(measure.speech(f"{parent}\n{text}"))
+    counts = measure.speech(parent, text)
     english = counts.pop("en") - max(counts.values())
     # Orders are words of English already; a question mark is not, so its language must show elsewhere.
     asked = _gives_orders(parent) or (_ASKS.search(parent) is not None and english >= _SOME_WORDS)
@@ -162,11 +163,10 @@ def looks_like_instruction(text: str) -> bool:
     return _ASKS.search(text) is not None or _gives_orders(text)
 
 
+@lru_cache(64)  # the parent of a litter is asked about with each of its children
 def _gives_orders(text: str) -> bool:
     """A wish, a word that questions begin with, or a clause that begins with a verb one gives orders with."""
     said = _CODE.sub("", text)
-    first = measure.words(said)[:1]
-    if _WISH.search(said) or (first and first[0] in _QUESTION):
+    if _WISH.search(said) or measure.first_word(said) in _QUESTION:
         return True
-    starts = (measure.words(clause)[:1] for clause in _CLAUSE.split(said) if clause)
-    return any(start and start[0] in _IMPERATIVE for start in starts)
+    return any(measure.first_word(clause) in _IMPERATIVE for clause in _CLAUSE.split(said) if clause)

@@ -14,6 +14,7 @@ from workers.known import Known
 from workers.llm.address import addresses_from_environment
 from workers.llm.gateway import Gateway, open_gateway
 from workers.llm.limits import Limiter, RedisLimiter
+from workers.porter import Porter
 from workers.process import Heart, Held, Loop
 from workers.run_task import Runner
 from workers.slots import Slots
@@ -33,6 +34,7 @@ class Hands:
     loop: Loop
     gateway: Gateway
     limiter: Limiter
+    porter: Porter
     held: Held
     slots: Slots
     heart: Heart
@@ -40,6 +42,7 @@ class Hands:
 
     def close(self) -> None:
         """Leaves the register last, when nothing is written any more."""
+        self.porter.close()
         self.loop.run(self.gateway.close())
         self.loop.run(self.limiter.close())
         self.heart.stop()
@@ -75,7 +78,16 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     heart = Heart(engine, identity, held, known, places)
     heart.start()
     log.info("worker_ready", worker=identity.id, queues=",".join(queues), slots=slots)
-    runner = Runner(engine, loop, gateway, identity, held, known)
+    porter = Porter(engine, identity.id)
+    runner = Runner(engine, loop, gateway, porter, held, known)
     return Hands(
-        engine=engine, loop=loop, gateway=gateway, limiter=limiter, held=held, slots=places, heart=heart, runner=runner
+        engine=engine,
+        loop=loop,
+        gateway=gateway,
+        limiter=limiter,
+        porter=porter,
+        held=held,
+        slots=places,
+        heart=heart,
+        runner=runner,
     )

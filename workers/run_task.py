@@ -11,12 +11,11 @@ import structlog
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from db import nodes, pools, runs, tasks
+from db import pools, runs, tasks
 from db.chaos import stumble
 from db.engine import patiently
 from db.errors import InstructreeError, StaleLease
 from db.records import Json, Lease
-from db.workers import Identity
 from workers.asking import Answer, Ask
 from workers.bodies.evaluate import EvaluateTexts, evaluate
 from workers.bodies.expand import ExpandTexts, expand
@@ -36,13 +35,14 @@ from workers.contracts import (
     TreePayload,
     payload_of,
 )
-from workers.guards import BRAND_NEW
 from workers.known import Known, Standing
 from workers.llm.call import call_for
 from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
 from workers.llm.gateway import Gateway
-from workers.process import LEASE_S, Held, Loop
+from workers.porter import Porter
+from workers.process import Held, Loop
 from workers.prompting import Prompt
+from workers.reading import Texts
 from workers.traced import task_span
 from workers.training.errors import MachineUnfit
 from workers.training.folders import student_folder
@@ -55,23 +55,17 @@ _LONGEST_WAIT_S = 60.0
 class Runner:
     """Carries out tasks by id. Safe to call from many threads."""
 
-    def __init__(
-        self, engine: Engine, loop: Loop, gateway: Gateway, identity: Identity, held: Held, known: Known
-    ) -> None:
+    def __init__(self, engine: Engine, loop: Loop, gateway: Gateway, porter: Porter, held: Held, known: Known) -> None:
         self._engine = engine
         self._loop = loop
         self._gateway = gateway
-        self._identity = identity
+        self._porter = porter
         self._held = held
         self._known = known
 
     def run(self, task_id: int) -> None:
         """Claims the task, carries it out, writes its result. A hint that finds nothing to claim is no error."""
-        worker = self._identity.id
-        lease = patiently(
-            self._engine,
-            lambda c: tasks.claim(c, task_id, worker=worker, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS),
-        )
+        lease = self._porter.claim(task_id)
         if lease is None:
             return
         self._held.add(lease)
@@ -96,8 +90,7 @@ class Runner:
             self._retry(lease, f"{type(error).__name__}: {error}")
         else:
             stumble()
-            found = result.model_dump(mode="json")
-            patiently(self._engine, lambda connection: tasks.finish(connection, lease, found))
+            self._porter.finish(lease, result.model_dump(mode="json"))
             stumble()
 
     def _body(self, lease: Lease) -> Coroutine[Any, Any, BaseModel]:
@@ -107,12 +100,9 @@ class Runner:
         settings = known.settings
         ask: Ask = partial(_ask, self._gateway, known, lease)
 
-        def read(connection: Connection) -> Coroutine[Any, Any, BaseModel]:
-            if isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
-                return _of_tree(connection, payload, settings, ask)
-            return _of_pool(connection, lease.run_id, payload, settings, ask)
-
-        return patiently(self._engine, read)
+        if isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
+            return _of_tree(payload, self._porter.read(payload), settings, ask)
+        return patiently(self._engine, lambda c: _of_pool(c, lease.run_id, payload, settings, ask))
 
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
         """Back to the queue when the world was at fault, failed when this task can never be carried out.
@@ -137,15 +127,13 @@ class Runner:
         )
 
 
-def _of_tree(
-    connection: Connection, payload: TreePayload, settings: WorkSettings, ask: Ask
-) -> Coroutine[Any, Any, BaseModel]:
-    if isinstance(payload, ExpandPayload):
-        return expand(payload, expand_texts(connection, payload), settings, ask)
-    if isinstance(payload, EvaluatePayload):
-        return evaluate(payload, evaluate_texts(connection, payload), settings, ask)
-    text = nodes.texts(connection, payload.tree_id, [payload.node])[payload.node]
-    return respond(payload, text, settings, ask)
+def _of_tree(payload: TreePayload, texts: Texts, settings: WorkSettings, ask: Ask) -> Coroutine[Any, Any, BaseModel]:
+    if isinstance(payload, ExpandPayload) and isinstance(texts, ExpandTexts):
+        return expand(payload, texts, settings, ask)
+    if isinstance(payload, EvaluatePayload) and isinstance(texts, EvaluateTexts):
+        return evaluate(payload, texts, settings, ask)
+    assert isinstance(payload, RespondPayload) and isinstance(texts, str)
+    return respond(payload, texts, settings, ask)
 
 
 def _of_pool(
@@ -186,26 +174,6 @@ def _family(error: InstructreeError) -> str:
 def _backoff(attempts: int) -> float:
     """Full jitter: anything up to a bound that doubles with each attempt, in seconds."""
     return random.uniform(0.5, min(_LONGEST_WAIT_S, 2.0**attempts))
-
-
-def expand_texts(connection: Connection, payload: ExpandPayload) -> ExpandTexts:
-    """The parent's text, and its topic: the seed's, or that of the nearest brand-new instruction above it."""
-    lineage = nodes.lineage(connection, payload.tree_id, payload.parent)
-    anchor = lineage[0][1]
-    for operator, text in lineage:
-        anchor = text if operator == BRAND_NEW else anchor
-    return ExpandTexts(parent=lineage[-1][1], anchor=anchor)
-
-
-def evaluate_texts(connection: Connection, payload: EvaluatePayload) -> EvaluateTexts:
-    wanted = [*payload.nodes, *([payload.parent] if payload.parent else [])]
-    found = nodes.texts(connection, payload.tree_id, wanted)
-    parent = payload.parent
-    return EvaluateTexts(
-        nodes={key: found[key] for key in payload.nodes},
-        parent=found.get(parent) if parent else None,
-        parent_reward=nodes.reward(connection, payload.tree_id, parent) if parent else None,
-    )
 
 
 async def _ask(

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 from rapidfuzz import fuzz
 from rapidfuzz.utils import default_process
@@ -15,8 +16,29 @@ _WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}|{_SPACED}")
 _PIECE = re.compile(rf"[{_UNSPACED}]+|{_SPACED}")
 
 
+# The guards look at one text, and at the parent of a whole litter, many times within a moment.
+_LATELY, _SHORT = 64, 8000
+
+
 def words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
+    return list(_words(text))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return _looked_up(text) if len(text) <= _SHORT else _found(text)
+
+
+def _found(text: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(text))
+
+
+_looked_up = lru_cache(_LATELY)(_found)
+
+
+def first_word(text: str) -> str | None:
+    """The same as `words(text)[0]` where it has any."""
+    found = _WORD.search(text)
+    return found[0].lower() if found else None
 
 
 def pieces(text: str) -> list[str]:
@@ -31,8 +53,9 @@ def unspaced(piece: str) -> bool:
 
 def clean(text: str) -> str:
     """Without NUL, lone surrogates and other control characters, which Postgres or a terminal would choke on."""
-    kept = (c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    return "".join(kept).strip()
+    if not text.replace("\n", "").isprintable():  # which says no of some that stay, too
+        text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return text.strip()
 
 
 def addition(made: str, given: str) -> str:
@@ -61,6 +84,8 @@ _SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "KATAKANA-HIRAGANA": "CJK"
 
 def scripts(text: str) -> dict[str, float]:
     """The scripts of its letters (LATIN, CYRILLIC, CJK ...) with their shares, the most used first."""
+    if text.isascii():
+        return {"LATIN": 1.0} if any(map(str.isalpha, text)) else {}
     names = (unicodedata.name(c, "").split(" ")[0] for c in text if c.isalpha())
     counts = Counter(_SAME_SCRIPT.get(name, name) for name in names)
     return {name: count / counts.total() for name, count in counts.most_common()}
@@ -77,9 +102,9 @@ _FUNCTION_WORDS = {
 }
 
 
-def speech(text: str) -> dict[str, int]:
-    """How many function words of each language occur in it."""
-    found = set(words(text))
+def speech(*texts: str) -> dict[str, int]:
+    """How many function words of each language occur in them."""
+    found = {word for text in texts for word in _words(text)}
     return {name: len(found & listed) for name, listed in _FUNCTION_WORDS.items()}
 
 

@@ -1,7 +1,7 @@
 """How near two texts are in topic: a cosine of embeddings, by the embedder that the run names."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from zlib import crc32
@@ -53,15 +53,24 @@ def _wordllama() -> Embedder:
     return embed
 
 
+@lru_cache(64)  # a litter is held against one anchor
 def lexical(text: str) -> Vector:
-    """Without an embedding model: letter trigrams of the longer words, pairs where no spaces are written, hashed."""
-    vector = np.zeros(_LEXICAL_SIZE, dtype=np.float32)
-    for piece in pieces(text):
-        size = 2 if unspaced(piece) else 3
-        if size == 2 or len(piece) > size:
-            for i in range(len(piece) - size + 1):
-                vector[crc32(piece[i : i + size].encode()) % _LEXICAL_SIZE] += 1
-    return _unit(vector)
+    """Without an embedding model: letter trigrams of the longer words, pairs where no spaces are written, hashed.
+
+    Not to be written to: the next who asks gets the same.
+    """
+    places = [place for piece in pieces(text) for place in _places(piece)]
+    counts = np.bincount(np.array(places, dtype=np.intp), minlength=_LEXICAL_SIZE)
+    return _unit(counts.astype(np.float32))
+
+
+@lru_cache(4096)
+def _places(piece: str) -> tuple[int, ...]:
+    """Where the parts of a word are counted."""
+    size = 2 if unspaced(piece) else 3
+    if size == 3 and len(piece) <= size:
+        return ()
+    return tuple(crc32(piece[i : i + size].encode()) % _LEXICAL_SIZE for i in range(len(piece) - size + 1))
 
 
 def _unit(vector: Vector) -> Vector:

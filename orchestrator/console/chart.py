@@ -10,9 +10,10 @@ from orchestrator.report.numbers import nice_step
 from orchestrator.report.plots import Level
 from orchestrator.report.wording import axis
 
-WIDTH, HEIGHT = 760.0, 168.0
-LEFT, RIGHT, TOP, BASE = 40.0, 754.0, 8.0, 144.0
-MOST_COLUMNS = 90
+WIDTH, HEIGHT = 1224.0, 190.0
+LEFT, RIGHT, TOP, BASE = 44.0, 1220.0, 8.0, 166.0
+# A young run leaves room for what is to come: its columns are no wider than those of an hour's half.
+FEWEST_COLUMNS, MOST_COLUMNS = 30, 90
 _MOST_LEVELS, _TICK_EVERY = 4, 110.0
 _ONE = timedelta(minutes=1)
 
@@ -72,7 +73,7 @@ def throughput(rows: Sequence[Minute], start: datetime, end: datetime) -> Chart 
     kinds = tuple(sorted({row.kind for row in rows if row.done}))
     if not kinds:
         return None
-    count = int((last - first) / _ONE) + 1
+    count = max(int((last - first) / _ONE) + 1, FEWEST_COLUMNS)
     step = -(-count // MOST_COLUMNS)
     columns = _columns(rows, kinds, first, -(-count // step), step, end)
     top = max(column.total for column in columns)
@@ -107,7 +108,7 @@ def _columns(
     for at, each in enumerate(done):
         start = first + at * step * _ONE
         # The last column is not over yet: what it has is of fewer minutes.
-        minutes = max(min(step * 60.0, (end - start).total_seconds()) / 60, 1 / 3)
+        minutes = min(max((end - start).total_seconds() / 60, 1 / 3), float(step))
         paces = tuple((kind, number / minutes) for kind, number in each.items())
         found.append(Column(start=start, x=across(at), width=round(max(width - 1.5, 0.75), 2), each=paces))
     return found

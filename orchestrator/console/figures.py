@@ -19,6 +19,7 @@ _NEARLY = 0.9
 # Seconds without any task ending, while some are due, after which a run stands still.
 _STANDSTILL_S = 180.0
 PAID_WINDOW_S = 300.0
+_LOOK = "look at the endpoints' page and at the workers' logs"
 _PHASES = (("growing", "growing"), ("judging", "judging"), ("responding", "answering"), ("ended", "ended"))
 
 
@@ -38,6 +39,10 @@ class Reading:
     @property
     def workers(self) -> list[Process]:
         return [one for one in self.processes if ORCHESTRATOR not in one.queues]
+
+    @property
+    def hosts(self) -> list[str]:
+        return sorted({one.host for one in self.workers})
 
     @property
     def drivers(self) -> list[Process]:
@@ -131,7 +136,7 @@ def _standing(status: Status) -> str:
 def _troubles(reading: Reading) -> list[Trouble]:
     found: list[Trouble] = []
     if reading.status["status"] == "running":
-        found += _missing(reading) + _standing_still(reading)
+        found += _missing(reading) + _standing_still(reading) + _refused(reading.status)
     if reading.status["status"] not in ENDED:
         found += _waiting(reading.status) + _near_caps(reading)
     found += _dead(reading.status) + _silent(reading)
@@ -155,13 +160,26 @@ def _missing(reading: Reading) -> list[Trouble]:
 
 
 def _standing_still(reading: Reading) -> list[Trouble]:
+    if reading.status["stalled"]:
+        return [Trouble(level="bad", what="nothing has moved for a while", cure=_LOOK)]
     due = [queue["oldest_s"] for queue in reading.status["queues"].values() if queue["ready"]]
     last = max((one.minute for one in reading.minutes), default=reading.run.created_at)
     silent_s = (reading.now - last).total_seconds()
     if not due or max(due) < _STANDSTILL_S or silent_s < _STANDSTILL_S:
         return []
     what = f"tasks are due and none has ended for {silent_s / 60:.0f} minutes"
-    return [Trouble(level="bad", what=what, cure="look at the endpoints' page and at the workers' logs")]
+    return [Trouble(level="bad", what=what, cure=_LOOK)]
+
+
+def _refused(status: Status) -> list[Trouble]:
+    return [
+        Trouble(
+            level="warn",
+            what=f"a worker on {one['host']} was refused work {one['ago_s'] / 60:.0f} min ago: {one['reason']}",
+            cure="give it the version of the others",
+        )
+        for one in status["refused"][:3]
+    ]
 
 
 def _waiting(status: Status) -> list[Trouble]:

@@ -20,9 +20,8 @@ Context = Mapping[str, Any]
 
 def environment() -> Environment:
     found = frame.environment("orchestrator.console")
-    found.filters.update(
-        {"clock": clock, "usd": usd, "compact": compact, "level": level, "ago": ago, "limit": limit, "tenth": tenth}
-    )
+    found.filters.update({one.__name__: one for one in (clock, usd, compact, level, ago, span, limit, tenth)})
+    found.filters["moment_of"] = datetime.fromisoformat
     found.globals["version"] = _version()
     return found
 
@@ -75,6 +74,16 @@ def level(status: str) -> str:
     return known.get(status, "bad")
 
 
+def span(seconds: Mapping[str, float]) -> str:
+    """A range of time in one unit, as `eta_s` of a status has it: 16–23 min."""
+    low, high = seconds["low"], seconds["high"]
+    for unit, size, digits in (("h", 3600.0, 1), ("min", 60.0, 0)):
+        if high >= 2 * size:
+            ends = [f"{value / size:.{digits if value < 9.5 * size else 0}f}" for value in (low, high)]
+            return f"{ends[0]} {unit}" if ends[0] == ends[1] else f"{ends[0]}–{ends[1]} {unit}"
+    return f"{low:.0f}–{high:.0f} s"
+
+
 def ago(seconds: float) -> str:
     return "just now" if seconds < 3 else f"{wording.duration(round(seconds))} ago"
 
@@ -102,6 +111,7 @@ _SAID = {
     "resumed": "The run goes on.",
     "cancelled": "The run is cancelled. What it has grown stays.",
     "changed": "The limits are changed, on all machines.",
+    "slots": "The workers take so many tasks at once from their next beat on.",
     "unchanged": "Nothing was different.",
     "kept": "Kept. The data set is written anew by the next export.",
     "dropped": "Dropped. The data set is written anew by the next export.",

@@ -34,6 +34,8 @@ _ROUTES = (
     Route("/runs/{name}", runs.one_run),
     Route("/runs/{name}/live", runs.one_run_live),
     Route("/runs/{name}/steer", runs.steer, methods=["POST"]),
+    Route("/runs/{name}/limits", runs.set_limits, methods=["POST"]),
+    Route("/runs/{name}/slots", runs.set_slots, methods=["POST"]),
     Route("/runs/{name}/trees", trees.all_trees),
     Route("/runs/{name}/trees/{ordinal:int}", trees.one_tree),
     Route("/runs/{name}/trees/{ordinal:int}/live", trees.tree_live),

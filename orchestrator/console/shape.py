@@ -16,7 +16,7 @@ from orchestrator.report.wording import axis
 
 # More rows than this are no longer readable from left to right.
 MOST_ROWS = 44
-COLUMN, ROW = 150.0, 36.0
+COLUMN, ROW = 172.0, 38.0
 _RING = 3.2
 _SHADES = 8
 OPEN = ("proposed", "generated")
@@ -68,6 +68,8 @@ def shape_of(dots: Sequence[Dot]) -> dict[str, Any]:
     return {
         "nodes": len(order),
         "layout": layout,
+        "column": COLUMN,
+        "row": ROW,
         **_columns(order, places),
         **_looks(order),
         **_moments(order),

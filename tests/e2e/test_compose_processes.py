@@ -1,14 +1,20 @@
 """The services of docker-compose.yml as processes: the very same commands and environment, without an engine."""
 
+import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -79,7 +85,13 @@ def started(
     assert house.cli("up").code == 0
     stack_url = database(house)
     broker = f"{(house.stack().redis_url or '').rpartition('/')[0]}/1"
-    values = {"POSTGRES_PASSWORD": "p", "VALKEY_PASSWORD": "v", "INSTRUCTREE_WEBHOOK": webhook.url, **model.env}
+    values = {
+        "POSTGRES_PASSWORD": "p",
+        "VALKEY_PASSWORD": "v",
+        "INSTRUCTREE_WEBHOOK": webhook.url,
+        "INSTRUCTREE_EVENTS": "1",
+    }
+    values |= model.env
     services: dict[str, House] = {}
     for name in ("migrate", "orchestrator", "worker", "cli"):
         env = environment(name, values)
@@ -143,6 +155,58 @@ def test_each_process_tells_its_figures(project: Project) -> None:
     assert len(handled) == WORKERS and 0 < ended <= sum(map(float, handled))
     assert re.search(r"^instructree_database_up 1.0$", pages[0], re.M)
     assert f"instructree_worker_slots {16.0 * WORKERS}" in pages[0]
+
+
+def test_flower_sees_workers_and_tasks_and_asks_for_its_password(project: Project, tmp_path: Path) -> None:
+    with flower(project, tmp_path, PORT + 10, "f-password") as page:
+        assert page("/api/workers", "") == (401, None)
+        assert page("/api/workers", "admin:wrong") == (401, None)
+        seeds = write_seeds(tmp_path / "seeds.jsonl", 2, "flower")
+        assert project.cli.run(seeds, "second").code == 0
+        _, seen = until(lambda: (found := page("/api/tasks", "admin:f-password"))[1] and found, "events arrive")
+        assert {task["name"] for task in seen.values()} <= {"expand", "evaluate", "respond"}
+        assert {task["state"] for task in seen.values()} == {"SUCCESS"}
+        assert all(re.fullmatch(r"\(\d+,\)", task["args"]) for task in seen.values())  # ids, and nothing else
+        code, workers = page("/api/workers?refresh=true", "admin:f-password")
+        assert code == 200 and len(workers) == WORKERS
+    assert "f-password" not in (tmp_path / "flower.log").read_text()
+
+
+Page = Callable[[str, str], tuple[int, Any]]
+
+
+@contextmanager
+def flower(project: Project, folder: Path, port: int, password: str) -> Iterator[Page]:
+    """The service `flower` as a process; gives a function that asks it for a page as somebody."""
+    broker = project.services["worker"].environment()["INSTRUCTREE_REDIS_URL"]
+    script = SERVICES["flower"]["entrypoint"][-1].replace("$$", "$")
+    own = {"INSTRUCTREE_REDIS_URL": broker, "FLOWER_ADDRESS": "127.0.0.1", "FLOWER_PORT": str(port)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**project.cli.environment(), "PATH": path, **own, "FLOWER_PASSWORD": ""}
+    refused = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stderr) == (1, "set FLOWER_PASSWORD in .env\n")
+
+    def page(path: str, who: str) -> tuple[int, Any]:
+        request = Request(f"http://127.0.0.1:{port}{path}")
+        if who:
+            request.add_header("Authorization", f"Basic {b64encode(who.encode()).decode()}")
+        try:
+            with urlopen(request, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as error:
+            error.close()
+            return error.code, None
+        except URLError:
+            return 0, None
+
+    env["FLOWER_PASSWORD"] = password
+    with (folder / "flower.log").open("wb") as log:
+        server = subprocess.Popen(["sh", "-c", script], env=env, cwd=folder, stdout=log, stderr=log)
+    try:
+        until(lambda: page("/api/workers", f"admin:{password}")[0] == 200, "Flower listens")
+        yield page
+    finally:
+        Running(process=server, out=folder / "flower.log", err=folder / "flower.log").stop()
 
 
 # Panels of what this run has none of: prices, caps, texts of a pool, failures. An empty answer is right.

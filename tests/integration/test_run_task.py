@@ -25,6 +25,7 @@ from workers.llm.errors import (
     Unauthorized,
     Withdrawn,
 )
+from workers.porter import Porter
 from workers.process import STUCK_S, Held, Loop
 from workers.run_task import Runner
 
@@ -72,9 +73,10 @@ class Bench:
 def bench(engine: Engine) -> Iterator[Bench]:
     start(engine).tick()
     loop, held, door = Loop(), Held(), Door(lambda call: SCORES)
-    identity = Identity.of_this_process(("evaluate",), 1)
-    runner = Runner(engine, loop, door, identity, held, Known(engine))  # type: ignore[arg-type]  # all that a runner asks of a gateway
+    porter = Porter(engine, Identity.of_this_process(("evaluate",), 1).id)
+    runner = Runner(engine, loop, door, porter, held, Known(engine))  # type: ignore[arg-type]  # all that a runner asks of a gateway
     yield Bench(engine, runner, held, door)
+    porter.close()
     loop.close()
 
 

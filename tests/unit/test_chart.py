@@ -192,7 +192,8 @@ def test_who_gets_which_secret(most: list[Manifest]):
     secrets = {
         name: {one["name"] for one in container["env"] if "valueFrom" in one} for name, container in containers(most)
     }
-    services, models = {"INSTRUCTREE_DATABASE_URL", "INSTRUCTREE_REDIS_URL"}, {"OPENAI_API_KEY", "OTHER_KEY"}
+    services = {"INSTRUCTREE_DATABASE_URL", "INSTRUCTREE_REDIS_URL", "INSTRUCTREE_BROKER_URL"}
+    models = {"OPENAI_API_KEY", "OTHER_KEY"}
     assert secrets == {
         "night-migrate": {"INSTRUCTREE_DATABASE_URL"},
         "night-orchestrator": services | models | {"INSTRUCTREE_WEBHOOK"},

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SCREENS = {"grafana", "flower"}
 OURS = ["migrate", "orchestrator", "worker", "cli"]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
@@ -71,7 +72,7 @@ def test_nothing_is_published(name: str) -> None:
     assert not {"expose", "network_mode", "privileged", "pid"} & set(SERVICES[name])
     # What a person looks at, from this very host.
     ports = SERVICES[name].get("ports", [])
-    assert all(port.startswith("127.0.0.1:") for port in ports) if name == "grafana" else not ports
+    assert all(port.startswith("127.0.0.1:") for port in ports) if name in SCREENS else not ports
 
 
 @every_service
@@ -115,12 +116,13 @@ def test_databases_are_reached_from_inside_only() -> None:
 
 def test_no_password_has_a_default() -> None:
     uses = re.findall(r"\$\{([A-Z_]*PASSWORD[A-Z_]*)(.*?)\}", TEXT)
-    assert {name for name, _ in uses} == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "GRAFANA_PASSWORD"}
+    assert {name for name, _ in uses} == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "GRAFANA_PASSWORD", "FLOWER_PASSWORD"}
     for name, rest in uses:
-        # Grafana's is needed with its profile only, so the service itself refuses to start without.
-        expected = ":-" if name == "GRAFANA_PASSWORD" else ":?"
+        # Some are needed with their profile only, so the service itself refuses to start without.
+        expected = ":-" if name in ("GRAFANA_PASSWORD", "FLOWER_PASSWORD") else ":?"
         assert rest.startswith(expected), f"{name} must stop compose when it is unset or empty"
-    assert 'echo "set GRAFANA_PASSWORD in .env" >&2; exit 1' in SERVICES["grafana"]["entrypoint"][-1]
+    for name in ("grafana", "flower"):
+        assert f'echo "set {name.upper()}_PASSWORD in .env" >&2; exit 1' in SERVICES[name]["entrypoint"][-1]
     example = (ROOT / ".env.example").read_text()
     assert all(line.endswith("=") for line in example.splitlines() if line and not line.startswith("#"))
 

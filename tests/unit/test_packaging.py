@@ -248,6 +248,7 @@ def test_each_set_has_its_lock() -> None:
         "train",
         "train-own-torch",
         "student",
+        "flower",
         "deploy",
         "helm",
         "otel",
@@ -276,7 +277,7 @@ def pins(lock: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("smaller", "larger"),
-    [("core", "local"), ("local", "dev"), ("console", "dev"), ("otel", "dev"), ("build", "local")],
+    [("core", "local"), ("local", "dev"), ("console", "dev"), ("flower", "dev"), ("otel", "dev"), ("build", "local")],
 )
 def test_one_environment_can_hold_both_sets(smaller: str, larger: str) -> None:
     """`make test` after `make run` adds to .venv; it must never change what a run is using."""
@@ -291,9 +292,11 @@ def test_locks_are_of_this_project_file() -> None:
     assert core <= pins("core").keys()
     assert core | extras["local"] | extras["export"] <= pins("local").keys()
     assert core | extras["console"] <= pins("console").keys()
+    assert core | extras["flower"] <= pins("flower").keys()
     assert core | extras["train"] <= pins("train").keys()
     assert core | extras["otel"] <= pins("otel").keys()
-    assert core.union(*(extras[name] for name in ("local", "export", "console", "otel", "dev"))) <= pins("dev").keys()
+    with_dev = ("local", "export", "console", "flower", "otel", "dev")
+    assert core.union(*(extras[name] for name in with_dev)) <= pins("dev").keys()
 
 
 def test_nothing_that_replaces_celery_is_locked() -> None:

@@ -5,13 +5,11 @@ answers at once and a busy one writes up to `MOST` rows in one transaction.
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from typing import Protocol
 
 import structlog
@@ -21,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from db import attempts
 from db.engine import AWAY, PAUSES_S, cause_of, patiently
 from db.records import AttemptRow, CallRow
+from workers.gather import Gatherer
 from workers.llm.errors import LedgerAway, LedgerRefused, ModelError
 from workers.llm.page import Answer, Lookup, Page, Record, Unpaid, Wanted, write_page
 
@@ -83,11 +82,8 @@ class DatabaseLedger:
     def __init__(self, engine: Engine, *, pauses_s: Sequence[float] = PAUSES_S) -> None:
         self._engine = engine
         self._pauses_s = pauses_s
-        self._wishes: SimpleQueue[_Wish | None] = SimpleQueue()
+        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST)
         self._unwritten: dict[int, Record] = {}
-        self._begun = 0.0
-        self._closing = Lock()
-        self._closed = False
         self.doubled = 0
         self._thread = Thread(target=self._serve, name="ledger", daemon=True)
         self._thread.start()
@@ -109,48 +105,24 @@ class DatabaseLedger:
     async def _wish(self, wanted: Wanted) -> CallRow | None:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[CallRow | None] = loop.create_future()
-        with self._closing:
-            if self._closed:
-                raise LedgerAway("the ledger is closed: this process is shutting down")
-            self._wishes.put(_Wish(wanted, loop, waiter))
+        if not self._wishes.put(_Wish(wanted, loop, waiter)):
+            raise LedgerAway("the ledger is closed: this process is shutting down")
         return await waiter
 
     def close(self) -> None:
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._wishes.put(None)
+        self._wishes.close()
         self._thread.join()
         if self._unwritten:
             raise LedgerAway(f"{len(self._unwritten)} paid answers could not be written: the database was away")
 
     def _serve(self) -> None:
-        going_on = True
-        while going_on:
-            wishes, going_on = self._gather()
+        while wishes := self._wishes.take():
             try:
                 _wake(self._carry_out(wishes))
             except Exception as error:  # the thread's edge: a bug here must not leave waiters for ever
                 log.exception("ledger_crashed")
                 self._keep(wishes)
                 _wake([(wish, LedgerAway(f"the ledger failed: {type(error).__name__}")) for wish in wishes])
-
-    def _gather(self) -> tuple[list[_Wish], bool]:
-        """What is waiting, and whether more may come."""
-        wish = self._wishes.get()
-        until = self._begun + GATHER_S
-        wishes: list[_Wish] = []
-        while wish is not None:
-            wishes.append(wish)
-            left = until - time.monotonic()
-            if len(wishes) == MOST:
-                break
-            try:
-                wish = self._wishes.get(timeout=left) if left > 0 else self._wishes.get_nowait()
-            except Empty:
-                break
-        self._begun = time.monotonic()
-        return wishes, wish is not None
 
     def _carry_out(self, wishes: Sequence[_Wish]) -> list[_Answered]:
         """Every wish with its answer. Rows whose turn failed for want of a database stay in `_unwritten`."""

@@ -8,24 +8,24 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import browse, gauges, minutes, verdicts, views
+from db import browse, gauges, minutes, verdicts, views, workers
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator import steering
 from orchestrator.begin import ENDED
-from orchestrator.console import chart, figures
+from orchestrator.changing import change
+from orchestrator.console import chart, figures, limits
 from orchestrator.console.live import Parts, stream
 from orchestrator.console.page import Pager, render
 from orchestrator.console.pages.common import asked, form_of, fresh, reading, run_of, then, writing
 from orchestrator.report.text import visible
 from orchestrator.status import status_of
-from workers.config import NUSD_PER_USD
 
 _RUNS_A_PAGE = 25
 # How far back the chart reaches, in minutes; 0 is the whole run.
 SPANS = {"1h": 60, "6h": 360, "all": 0}
 _LATELY = timedelta(minutes=10)
-PARTS = ("state", "tiles", "chart", "queues", "reasons", "workers", "usage")
+PARTS = ("state", "progress", "tiles", "chart", "queues", "reasons", "workers", "usage")
 
 
 def all_runs(request: Request) -> Response:
@@ -166,7 +166,7 @@ def _context(connection: Connection, run: Run, span: str) -> dict[str, Any]:
         "reasons": figures.reason_lines(reading_of.status),
         "reading": reading_of,
         "open": run.status not in ENDED,
-        "nusd_per_usd": NUSD_PER_USD,
+        "groups": limits.groups_of(run) if run.status not in ENDED else [],
     }
 
 
@@ -189,6 +189,35 @@ def steer(request: Request) -> Response:
             act(connection, name)
     except ConfigError as error:
         return _run_page(request, str(error), 409)
+    return _changed(request, said)
+
+
+def _changed(request: Request, said: str) -> Response:
+    name = request.path_params["name"]
     for span in SPANS:
         fresh(request).forget(f"run {name} {span}")
     return then(f"/runs/{name}", said)
+
+
+def set_limits(request: Request) -> Response:
+    """Changes caps, limits and prices, all or nothing."""
+    try:
+        wanted = limits.wanted_in(form_of(request))
+        with writing(request) as connection:
+            made = change(connection, run_of(connection, request), wanted) if wanted else ()
+    except ConfigError as error:
+        return _run_page(request, str(error), 422)
+    return _changed(request, "changed" if made else "unchanged")
+
+
+def set_slots(request: Request) -> Response:
+    """Changes how many tasks the living workers of a host, or of all hosts, take at once."""
+    host = form_of(request).get("host", "")
+    try:
+        slots = limits.slots_in(form_of(request), workers.MOST_SLOTS)
+    except ConfigError as error:
+        return _run_page(request, str(error), 422)
+    with writing(request) as connection:
+        found = workers.alive(connection, hosts=[host] if host else ())
+        workers.want_slots(connection, [one.id for one in found], slots)
+    return _changed(request, "slots" if found else "unchanged")

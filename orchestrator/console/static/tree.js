@@ -12,7 +12,7 @@ const HIDDEN = { "-1": "open", "-2": "unscored", "-3": "rejected", "-4": "failed
 
 let tree = null;
 let children = [];
-let view = { x: 0, y: 0, scale: 1 };
+let view = { x: 0, y: 0, scale: 1, tall: 1 };
 let fitted = true;
 let chosen = -1;
 let hovered = -1;
@@ -50,26 +50,30 @@ const fit = () => {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const across = Math.max((box.right - box.left) / 10, 1);
   const down = Math.max((box.bottom - box.top) / 10, 1);
-  const most = tree.layout === "rows" ? 1.6 : 40;
-  const scale = Math.min((width - 2 * MARGIN) / across, (height - 2 * MARGIN) / down, most);
+  const fits = [(width - 2 * MARGIN) / across, (height - 3 * MARGIN) / down];
+  // From left to right, rows may stand further apart than columns are drawn together; rings stay round.
+  const rows = tree.layout === "rows";
+  const scale = rows ? Math.min(fits[0], 1.3) : Math.min(...fits, 40);
+  const tall = rows ? Math.min(fits[1], 1.3) : scale;
   view = {
     scale,
+    tall,
     x: width / 2 - ((box.left + box.right) / 20) * scale,
-    y: height / 2 - ((box.top + box.bottom) / 20) * scale,
+    y: height / 2 - ((box.top + box.bottom) / 20) * tall + (rows ? MARGIN / 2 : 0),
   };
   fitted = true;
 };
-const place = (i) => [(tree.x[i] / 10) * view.scale + view.x, (tree.y[i] / 10) * view.scale + view.y];
+const place = (i) => [(tree.x[i] / 10) * view.scale + view.x, (tree.y[i] / 10) * view.tall + view.y];
 // Small where there are many, never so small that it could not be seen or hit.
 const radius = (i) => {
   const many = tree.layout === "rings";
-  const unit = many ? Math.max(1.1, Math.min(5, 1.7 * Math.sqrt(view.scale) + 0.4)) : Math.max(2.5, Math.min(9, 6 * view.scale));
+  const unit = many ? Math.max(1.1, Math.min(5, 1.7 * Math.sqrt(view.scale) + 0.4)) : Math.max(2.5, Math.min(9, 7 * Math.min(view.scale, view.tall)));
   return unit * (0.75 + (many ? 1.6 : 1.1) * (tree.size[i] / 100)) + (tree.parent[i] < 0 ? 2 : 0);
 };
 const zoom = (factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) => {
   const scale = Math.max(0.01, Math.min(60, view.scale * factor));
   const real = scale / view.scale;
-  view = { scale, x: x - (x - view.x) * real, y: y - (y - view.y) * real };
+  view = { scale, tall: view.tall * real, x: x - (x - view.x) * real, y: y - (y - view.y) * real };
   fitted = false;
   ask();
 };
@@ -99,7 +103,11 @@ const path = (i) => {
   const [x, y] = place(i);
   const [px, py] = place(tree.parent[i]);
   brush.moveTo(px, py);
-  if (tree.layout === "rows") brush.bezierCurveTo((px + x) / 2, py, (px + x) / 2, y, x, y);
+  if (tree.layout === "rows") {
+    const bend = px + (x - px) * 0.34;
+    brush.bezierCurveTo((px + bend) / 2, py, (px + bend) / 2, y, bend, y);
+    brush.lineTo(x, y);
+  }
   else brush.lineTo(x, y);
 };
 const edges = () => {
@@ -161,7 +169,8 @@ const ring = (i, colour, width) => {
   brush.stroke();
 };
 const names = () => {
-  if (tree.layout !== "rows" || view.scale < 0.62) return;
+  const room = tree.column * view.scale - 22;
+  if (tree.layout !== "rows" || room < 40 || tree.row * view.tall < 22) return;
   brush.font = "11px system-ui, sans-serif";
   brush.textAlign = "right";
   for (let i = 0; i < tree.nodes; i++) {
@@ -171,10 +180,15 @@ const names = () => {
     brush.lineWidth = 3;
     brush.strokeStyle = colours.paper;
     brush.fillStyle = colours.ink;
-    line(nameOf(i).slice(0, 20), edge, y - 3);
+    line(short(nameOf(i), room), edge, y - 4);
     brush.fillStyle = colours.muted;
-    line(settled(i) ? figure(i) : "in flight", edge, y + 10);
+    line(settled(i) ? figure(i) : "in flight", edge, y + 12);
   }
+};
+const short = (name, room) => {
+  let text = name;
+  while (text.length > 2 && brush.measureText(text).width > room) text = `${text.replace("…", "").slice(0, -1)}…`;
+  return text;
 };
 const line = (text, x, y) => { brush.strokeText(text, x, y); brush.fillText(text, x, y); };
 
@@ -353,9 +367,12 @@ const legend = () => {
     const item = document.createElement("li");
     const box = document.createElement("span");
     box.className = `swatch q${shade}`;
-    item.append(box, label ? `to ${label}` : i ? "above" : "reward");
+    item.append(box, label ? `to ${label}` : i ? "above" : "any");
     return item;
   });
+  const title = document.createElement("li");
+  title.textContent = "Reward";
+  items.unshift(title);
   for (const [name, label] of [["open", "in flight"], ["turned", "turned down"], ["kept", "accepted row"]]) {
     const item = document.createElement("li");
     const box = document.createElement("span");

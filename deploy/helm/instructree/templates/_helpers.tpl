@@ -78,6 +78,7 @@ volumeMounts:
 {{- define "instructree.services" -}}
 {{ include "instructree.secret" (dict "root" . "name" "INSTRUCTREE_DATABASE_URL" "key" .Values.secretKeys.database) }}
 {{ include "instructree.secret" (dict "root" . "name" "INSTRUCTREE_REDIS_URL" "key" .Values.secretKeys.broker) }}
+{{ include "instructree.secret" (dict "root" . "name" "INSTRUCTREE_BROKER_URL" "key" .Values.secretKeys.hints "optional" true) }}
 {{- end }}
 
 {{- define "instructree.endpoints" -}}

@@ -1,0 +1,131 @@
+"""The porter on real rows: what many slots want shares transactions, and each is told its own answer."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from db import tasks
+from db.errors import ServiceError, StaleLease
+from db.records import Lease
+from tests.integration.night import Hands, finish, seed_of, start
+from workers.bodies.evaluate import EvaluateTexts
+from workers.bodies.expand import ExpandTexts
+from workers.contracts import EvaluatePayload, ExpandPayload, RespondPayload
+from workers.porter import Porter
+
+SEEDS = 40
+
+
+@pytest.fixture
+def porter(engine: Engine) -> Iterator[Porter]:
+    porter = Porter(engine, "w")
+    yield porter
+    porter.close()
+
+
+def ready(engine: Engine) -> list[int]:
+    """The ids of as many tasks as there are seeds: the scores of each."""
+    start(engine, "trees_at_once=1000", seeds=SEEDS).tick()
+    with engine.connect() as connection:
+        return list(connection.scalars(text("SELECT id FROM tasks ORDER BY id")))
+
+
+def state(engine: Engine, task_id: int) -> str:
+    with engine.connect() as connection:
+        return str(connection.scalar(text("SELECT state FROM tasks WHERE id = :id"), {"id": task_id}))
+
+
+def at_once(calls: list[Future[Lease | None]]) -> list[Lease]:
+    return [lease for call in calls if (lease := call.result())]
+
+
+def test_slots_share_transactions_and_each_has_its_own(engine: Engine, porter: Porter):
+    ids = ready(engine)
+    commits: list[None] = []
+    event.listen(engine, "commit", lambda connection: commits.append(None))
+    with ThreadPoolExecutor(SEEDS) as slots:
+        leases = list(slots.map(porter.claim, ids))
+        assert [lease and lease.task_id for lease in leases] == ids
+        payloads = [EvaluatePayload(**lease.payload) for lease in leases if lease]
+        texts = list(slots.map(porter.read, payloads))
+        for payload, found in zip(payloads, texts, strict=True):
+            assert isinstance(found, EvaluateTexts)
+            assert list(found.nodes) == list(payload.nodes) and found.parent is None
+        assert {text for found in texts for text in found.nodes.values()} == {  # type: ignore[union-attr]
+            seed_of(number)["instruction"] for number in range(SEEDS)
+        }
+        list(slots.map(lambda lease: porter.finish(lease, {"of": lease.task_id}), [one for one in leases if one]))
+    assert len(commits) < SEEDS / 2  # for three things of each
+    with engine.connect() as connection:
+        assert all(row.result == {"of": row.id} for row in connection.execute(text("SELECT id, result FROM tasks")))
+
+
+def test_of_doubled_hints_one_has_the_task(engine: Engine, porter: Porter):
+    (task_id, *_) = ready(engine)
+    with ThreadPoolExecutor(8) as slots:
+        leases = at_once([slots.submit(porter.claim, task_id) for _ in range(8)])
+    assert [lease.task_id for lease in leases] == [task_id]
+    assert porter.claim(task_id) is None
+
+
+def test_a_stale_lease_changes_nothing_not_even_beside_the_good_one(engine: Engine, porter: Porter):
+    (task_id, *_) = ready(engine)
+    old = porter.claim(task_id)
+    assert old is not None
+    with engine.begin() as connection:
+        tasks.give_back(connection, old, error="lost", delay_s=0)
+    new = porter.claim(task_id)
+    assert new is not None and new.token > old.token
+    with ThreadPoolExecutor(2) as slots:
+        late, good = slots.submit(porter.finish, old, {"by": "old"}), slots.submit(porter.finish, new, {"by": "new"})
+        assert good.result() is None
+        with pytest.raises(StaleLease, match=f"task {task_id}"):
+            late.result()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT result FROM tasks WHERE id = :id"), {"id": task_id}) == {"by": "new"}
+
+
+def test_a_result_that_is_never_taken_does_not_take_others_along(engine: Engine, porter: Porter):
+    ids = ready(engine)[:6]
+    leases = [lease for task_id in ids if (lease := porter.claim(task_id))]
+    results = [{"text": "\x00" if lease.task_id == ids[2] else "good"} for lease in leases]
+    with ThreadPoolExecutor(6) as slots:
+        told = [slots.submit(porter.finish, lease, result) for lease, result in zip(leases, results, strict=True)]
+    assert isinstance(told[2].exception(), DBAPIError)
+    assert [one.exception() for one in (*told[:2], *told[3:])] == [None] * 5
+    assert [state(engine, task_id) for task_id in ids] == ["done", "done", "leased", "done", "done", "done"]
+
+
+def test_what_is_to_be_read_is_each_tasks_own(engine: Engine, porter: Porter):
+    """In a run that has grown: parents, anchors, rewards, and a text that is not there."""
+    finish(start(engine, "harvest.responses=false", seeds=1), Hands(engine))
+    with engine.connect() as connection:
+        child = connection.execute(
+            text("SELECT * FROM nodes WHERE depth = 2 AND operator <> 'brand-new' ORDER BY key LIMIT 1")
+        ).one()
+        parent = connection.execute(
+            text("SELECT * FROM nodes WHERE tree_id = :tree AND key = :key"),
+            {"tree": child.tree_id, "key": child.parent_key},
+        ).one()
+    anchor = parent.text if parent.operator == "brand-new" else seed_of(0)["instruction"]
+    assert porter.read(ExpandPayload(tree_id=child.tree_id, parent=child.key, children=())) == ExpandTexts(
+        parent=child.text, anchor=anchor
+    )
+    assert porter.read(EvaluatePayload(tree_id=child.tree_id, parent=parent.key, nodes=(child.key,))) == EvaluateTexts(
+        nodes={child.key: child.text}, parent=parent.text, parent_reward=parent.reward
+    )
+    assert porter.read(RespondPayload(tree_id=child.tree_id, node=child.key)) == child.text
+    with pytest.raises(KeyError):
+        porter.read(RespondPayload(tree_id=child.tree_id, node="no such node"))
+
+
+def test_a_closed_porter_takes_nothing_more(engine: Engine):
+    (task_id, *_) = ready(engine)
+    porter = Porter(engine, "w")
+    porter.close()
+    with pytest.raises(ServiceError, match="shutting down"):
+        porter.claim(task_id)
+    assert state(engine, task_id) == "ready"

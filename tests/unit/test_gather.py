@@ -1,0 +1,51 @@
+"""What many want is taken up together; what one wants, at once."""
+
+import time
+from threading import Thread
+
+from workers.gather import Gatherer
+
+LONG_S = 0.5
+
+
+def test_what_comes_to_an_idle_one_is_handed_over_at_once():
+    gatherer = Gatherer[int](every_s=LONG_S, most=10)
+    gatherer.put(1)
+    begun = time.monotonic()
+    assert gatherer.take() == [1]
+    assert time.monotonic() - begun < LONG_S / 2
+
+
+def test_what_comes_within_the_time_is_taken_up_together():
+    gatherer = Gatherer[int](every_s=LONG_S, most=10)
+    gatherer.put(0)
+    gatherer.take()
+
+    def feed() -> None:
+        for number in range(1, 6):
+            gatherer.put(number)
+            time.sleep(0.01)
+
+    feeding = Thread(target=feed)
+    feeding.start()
+    assert gatherer.take() == [1, 2, 3, 4, 5]
+    feeding.join()
+
+
+def test_no_more_than_so_many_are_taken_up_and_nothing_waits_behind_them():
+    gatherer = Gatherer[int](every_s=LONG_S, most=3)
+    for number in range(7):
+        gatherer.put(number)
+    begun = time.monotonic()
+    assert [gatherer.take(), gatherer.take()] == [[0, 1, 2], [3, 4, 5]]
+    assert time.monotonic() - begun < LONG_S / 2
+
+
+def test_after_closing_nothing_comes_in_and_what_was_there_is_still_handed_over():
+    gatherer = Gatherer[int](every_s=LONG_S, most=2)
+    for number in range(3):
+        assert gatherer.put(number)
+    gatherer.close()
+    gatherer.close()
+    assert not gatherer.put(99)
+    assert [gatherer.take(), gatherer.take(), gatherer.take(), gatherer.take()] == [[0, 1], [2], [], []]

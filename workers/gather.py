@@ -1,0 +1,57 @@
+"""Things wanted by many, taken up together."""
+
+import time
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Gatherer(Generic[T]):
+    """A queue that one thread empties at most once in `every_s` seconds, up to `most` things at a time.
+
+    What comes to an idle one is handed over at once.
+    """
+
+    def __init__(self, *, every_s: float, most: int) -> None:
+        self._every_s = every_s
+        self._most = most
+        self._queue: SimpleQueue[T | None] = SimpleQueue()
+        self._begun = 0.0
+        self._closing = Lock()
+        self._closed = False
+        self._ended = False
+
+    def put(self, item: T) -> bool:
+        """Whether it was taken: after `close` nothing is."""
+        with self._closing:
+            if not self._closed:
+                self._queue.put(item)
+            return not self._closed
+
+    def close(self) -> None:
+        """Nothing more comes in; what is there is still taken up."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+
+    def take(self) -> list[T]:
+        """What is waiting, or the next that comes; empty when it has been closed and nothing is left."""
+        item = None if self._ended else self._queue.get()
+        until = self._begun + self._every_s
+        items: list[T] = []
+        while item is not None:
+            items.append(item)
+            if len(items) == self._most:
+                break
+            left = until - time.monotonic()
+            try:
+                item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+            except Empty:
+                break
+        else:
+            self._ended = True
+        self._begun = time.monotonic()
+        return items
