@@ -204,3 +204,13 @@ def test_a_setting_that_breaks_a_law_is_refused(change: dict[str, object], words
     with pytest.raises(ConfigError) as error:
         check_settings(good | change, deadline_s=600)
     assert all(word in refusal(error) for word in words)
+
+
+# -- queues
+
+
+def test_a_queue_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        app.queue_names("expand, expnd")
+    assert refusal(wrong).startswith("--queues: no queue 'expnd'; there are expand, evaluate")
+    assert app.queue_names(" expand,evaluate ,") == ("expand", "evaluate")
