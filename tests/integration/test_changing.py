@@ -1,12 +1,16 @@
 """A run that is changed while it is on: refused or done whole, kept beside what it was begun with, and obeyed."""
 
+import json
+
 import pytest
 from sqlalchemy import Engine, text
+from typer.testing import CliRunner, Result
 
 from db import runs
 from db.errors import ConfigError
 from db.records import Caps, Run
 from orchestrator.changing import Wanted, change
+from orchestrator.cli import app
 from orchestrator.config import frozen_config, present_config
 from orchestrator.driver import Driver
 from orchestrator.status import status_of
@@ -144,3 +148,39 @@ def test_workers_see_it_at_their_next_beat_where_they_hold_settings_already(engi
     known.refresh()
     assert standing.settings.endpoint(Role.JUDGE).concurrency == 5
     assert known.of(driver.run.id) is standing
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["change", *arguments])
+
+
+def test_the_command_says_what_it_changed_in_words_or_as_one_object(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("INSTRUCTREE_DATABASE_URL", database_url)
+    start(engine)
+    done = command("night", "--max-calls", "500", "--set", f"{ROOM}=7")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"run night: max_calls none -> 500\nrun night: {ROOM} 32 -> 7\n"
+    assert command("night", "--max-calls", "500").stderr == "run night: nothing changed, it is so already\n"
+    told = json.loads(command("night", "--max-calls", "none", "--json").stdout)
+    assert told["name"] == "night"
+    assert [(one["what"], one["from"], one["to"]) for one in told["changes"]] == [("max_calls", 500, None)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("night",), "say what to change: --max-calls"),
+        (("day", "--max-calls", "5"), "no run 'day'; the latest are night"),
+        (("night", "--max-calls", "few"), "--max-calls 'few': expected a number, or none for no limit"),
+        (("night", "--set", "concurrency"), "expected key=value"),
+    ],
+)
+def test_what_the_command_does_not_understand_is_one_line(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+):
+    monkeypatch.setenv("INSTRUCTREE_DATABASE_URL", database_url)
+    start(engine)
+    done = command(*arguments)
+    assert isinstance(done.exception, ConfigError) and said in str(done.exception)
