@@ -134,13 +134,16 @@ def _step(payload: TrainPayload, at: int) -> Step:
 
 
 class Hands:
-    """Claims every ready task in random order, or `most` of them, perhaps pays for calls, and writes a result."""
+    """Claims every ready task in random order, or `most` of them, perhaps pays for calls, and writes a result.
 
-    def __init__(self, engine: Engine, answer: Answer = good, most: int | None = None) -> None:
+    Calls are numbered from `first` on.
+    """
+
+    def __init__(self, engine: Engine, answer: Answer = good, most: int | None = None, *, first: int = 0) -> None:
         self._engine = engine
         self._answer = answer
         self._most = most
-        self._paid = 0
+        self._paid = first
 
     def work(self) -> int:
         query = text("SELECT id FROM tasks WHERE state = 'ready' ORDER BY random() LIMIT :most")
