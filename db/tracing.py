@@ -5,17 +5,19 @@ row knows of traces, and any process can name what stands above the span it tell
 no text, no key. Nothing is done, and nothing of it imported, where no collector is named.
 """
 
-import atexit
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from threading import Thread
 
 import structlog
 
 from db.errors import ConfigError
+from db.records import Json
 
 log = structlog.get_logger()
 
@@ -23,7 +25,7 @@ log = structlog.get_logger()
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SHARE = "INSTRUCTREE_TRACES"
 VARIABLES = (*ENDPOINTS, "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SDK_DISABLED", SHARE)
-# A collector that does not answer holds up nobody: spans are thrown away, and the end of a process waits no longer.
+# A collector that does not answer loses spans. The end of a process waits no longer for it, either.
 _ANSWER_S = 2.0
 
 Fact = str | int | float | bool
@@ -53,6 +55,7 @@ class Span:
 # The task that is being carried out here.
 inside: ContextVar[Scope | None] = ContextVar("inside", default=None)
 _sink: Callable[[Span], None] | None = None
+_last_words: Callable[[], None] | None = None
 
 
 def on() -> bool:
@@ -65,15 +68,22 @@ def tell(span: Span) -> None:
         _sink(span)
 
 
-def seed_scope(run_id: int, run_created_at: datetime, group: int) -> Scope:
-    """The root of a trace. `group` is the tree's id, or the round of a pool; the time tells databases apart."""
+def group_of(tree_id: int | None, payload: Json) -> str:
+    """Which tasks share a trace: a seed's; in a pool a round's, and those that an instruction's instances take."""
+    if tree_id is not None:
+        return f"seed/{tree_id}"
+    return f"round/{payload['round']}" if "round" in payload else f"instruction/{payload.get('instruction', 0)}"
+
+
+def root_scope(run_id: int, run_created_at: datetime, group: str) -> Scope:
+    """The root of a trace. The time tells databases apart, in which the same ids are given anew."""
     name = f"{run_created_at.timestamp():.6f}/{run_id}/{group}"
-    return Scope(trace=_number(16, name), span=_number(8, name, "seed"))
+    return Scope(trace=_number(16, name), span=_number(8, name, "root"))
 
 
-def task_scope(seed: Scope, task_id: int, token: int) -> Scope:
+def task_scope(root: Scope, task_id: int, token: int) -> Scope:
     """One go at a task: each claim has a token of its own."""
-    return below(seed, "task", task_id, token)
+    return below(root, "task", task_id, token)
 
 
 def below(scope: Scope, *name: object) -> Scope:
@@ -100,13 +110,21 @@ def begin(part: str, environment: Mapping[str, str] | None = None) -> None:
     except ImportError:
         log.warning("traces_off", cause=f"{ENDPOINTS[1]} is set, and the extra `otel` is not installed")
         return
-    _to(lambda span: send(span) if _chosen(span.scope.trace, share) else None)
-    atexit.register(end)
+    _to(lambda span: send(span) if _chosen(span.scope.trace, share) else None, end)
 
 
-def _to(sink: Callable[[Span], None] | None) -> None:
-    global _sink
-    _sink = sink
+def end() -> None:
+    """Tells what is still to be told, if that can be done in a moment."""
+    if _last_words is not None:
+        last = Thread(target=_last_words, name="traces", daemon=True)
+        last.start()
+        last.join(_ANSWER_S)
+    _to(None, None)
+
+
+def _to(sink: Callable[[Span], None] | None, last_words: Callable[[], None] | None) -> None:
+    global _sink, _last_words
+    _sink, _last_words = sink, last_words
 
 
 def _share(env: Mapping[str, str]) -> float:
@@ -130,11 +148,25 @@ def _sender(part: str) -> tuple[Callable[[Span], None], Callable[[], None]]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-    queue = BatchSpanProcessor(OTLPSpanExporter(timeout=_ANSWER_S))
+    class Told(SpanExporter):
+        """Says what was lost in one line; the library takes many, and quotes."""
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            result = collector.export(spans)
+            if result is not SpanExportResult.SUCCESS:
+                log.warning("traces_lost", spans=len(spans))
+            return result
+
+        def shutdown(self) -> None:
+            collector.shutdown()  # type: ignore[no-untyped-call]  # it has no types
+
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    collector = OTLPSpanExporter(timeout=_ANSWER_S)
+    queue = BatchSpanProcessor(Told())
     resource = Resource.create(
         {"service.name": f"instructree-{part}", "process.pid": os.getpid(), "host.name": os.uname().nodename}
     )

@@ -18,7 +18,7 @@ class Traces:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._seeds: set[int] = set()
+        self._roots: set[int] = set()
         self._noted: list[Span] = []
 
     def note(self, connection: Connection, finished: Sequence[TaskRow]) -> None:
@@ -39,8 +39,9 @@ class Traces:
         self._noted.clear()
 
     def _of_task(self, task: TaskRow, course: Course) -> list[Span]:
-        seed = tracing.seed_scope(self._run.id, self._run.created_at, _group(task))
-        above = seed if course.claimed_s is None else tracing.task_scope(seed, task.id, course.token)
+        group = tracing.group_of(task.tree_id, task.payload)
+        root = tracing.root_scope(self._run.id, self._run.created_at, group)
+        above = root if course.claimed_s is None else tracing.task_scope(root, task.id, course.token)
         applied = Span(
             name="apply",
             scope=tracing.below(above, "apply", task.id),
@@ -50,28 +51,24 @@ class Traces:
             failed=(task.error or "unknown").partition(":")[0][:80] if task.state == "failed" else None,
             facts=_facts(task, course),
         )
-        return [*self._seed(seed, task, course), applied, *_examples(task, applied)]
+        return [*self._root(root, group, course), applied, *_examples(task, applied)]
 
-    def _seed(self, seed: Scope, task: TaskRow, course: Course) -> list[Span]:
-        """The root, with the first task of a seed that is seen here. (Another orchestrator may tell it again.)"""
-        if seed.span in self._seeds:
+    def _root(self, root: Scope, group: str, course: Course) -> list[Span]:
+        """With the first task of its trace that is seen here. (Another orchestrator may tell it again.)"""
+        if root.span in self._roots:
             return []
-        self._seeds.add(seed.span)
+        self._roots.add(root.span)
         facts: dict[str, Fact] = {"instructree.run": self._run.name, "instructree.recipe": self._run.recipe}
         return [
             Span(
-                name="seed" if task.tree_id is not None else "round",
-                scope=seed,
+                name=group.partition("/")[0],
+                scope=root,
                 above=None,
                 begun_s=course.created_s,
                 ended_s=course.created_s,
                 facts=facts,
             )
         ]
-
-
-def _group(task: TaskRow) -> int:
-    return task.tree_id if task.tree_id is not None else int(task.payload.get("round", 0))
 
 
 def _facts(task: TaskRow, course: Course) -> dict[str, Fact]:

@@ -196,6 +196,7 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     finally:
         for hands in _hands:
             hands.close()
+        tracing.end()
     if refused := _hands[0].heart.refused:
         raise ServiceError(refused)
     if not _told_to_stop.is_set():

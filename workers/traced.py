@@ -21,16 +21,16 @@ def task_span(lease: Lease, run_created_at: Callable[[int], datetime]) -> Iterat
     if not tracing.on():
         yield
         return
-    group = lease.tree_id if lease.tree_id is not None else int(lease.payload.get("round", 0))
-    seed = tracing.seed_scope(lease.run_id, run_created_at(lease.run_id), group)
-    here, begun_s = tracing.task_scope(seed, lease.task_id, lease.token), time.time()
+    group = tracing.group_of(lease.tree_id, lease.payload)
+    root = tracing.root_scope(lease.run_id, run_created_at(lease.run_id), group)
+    here, begun_s = tracing.task_scope(root, lease.task_id, lease.token), time.time()
     token = tracing.inside.set(here)
     try:
         yield
     finally:
         tracing.inside.reset(token)
         facts: dict[str, Fact] = {"instructree.attempt": lease.attempts, "instructree.task": lease.task_id}
-        tracing.tell(Span(name=lease.kind, scope=here, above=seed, begun_s=begun_s, ended_s=time.time(), facts=facts))
+        tracing.tell(Span(name=lease.kind, scope=here, above=root, begun_s=begun_s, ended_s=time.time(), facts=facts))
 
 
 def watch_call(flight: Flight, call: Call) -> None:

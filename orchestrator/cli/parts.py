@@ -154,6 +154,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     with notices.telling(engine, channels):
         Orchestrator(engine, hints, stall_s=stall_s).serve(stop)
     hints.close()
+    tracing.end()
     if stop_telling:
         stop_telling()
 
