@@ -105,7 +105,8 @@ volumeMounts:
 {{- end }}
 
 {{- /* Alive is who has beaten in the database lately (exit code 0). Who has not (1) is started anew, at first and later;
-       where the database does not answer (2) nobody can say, and a restart would only lose what is in hand. */}}
+       where the database does not answer (2) nobody can say, and a restart would only lose what is in hand.
+       Each look is a program of its own, about a second of processor time: not too often. */}}
 {{- define "instructree.probes" -}}
 startupProbe:
   exec: {command: [instructree, {{ . }}, --health]}
@@ -114,13 +115,13 @@ startupProbe:
   failureThreshold: 30
 readinessProbe:
   exec: {command: [instructree, {{ . }}, --health]}
-  periodSeconds: 30
-  timeoutSeconds: 15
-livenessProbe:
-  exec: {command: [sh, -c, "instructree {{ . }} --health; [ $? -ne 1 ]"]}
   periodSeconds: 60
   timeoutSeconds: 30
-  failureThreshold: 3
+livenessProbe:
+  exec: {command: [sh, -c, "instructree {{ . }} --health; [ $? -ne 1 ]"]}
+  periodSeconds: 120
+  timeoutSeconds: 30
+  failureThreshold: 2
 {{- end }}
 
 {{- /* How many tasks of some kinds are due, will be due after a failure, or are in hand: those of a paused run only where
