@@ -17,7 +17,8 @@ from orchestrator.report.wording import axis
 # More rows than this are no longer readable from left to right.
 MOST_ROWS = 44
 COLUMN, ROW = 172.0, 38.0
-_RING = 3.2
+# Between nodes of one ring, and from one level to the next.
+_SPACE, _GAP = 10.0, 46.0
 _SHADES = 8
 OPEN = ("proposed", "generated")
 _NO_SHADE = {"proposed": -1, "generated": -1, "unscored": -2, "rejected": -3, "failed": -4}
@@ -89,19 +90,30 @@ def _places(dots: Sequence[Dot], root: str) -> tuple[dict[str, tuple[float, floa
 
 
 def _rings(places: Mapping[str, Place], rows: float) -> dict[str, tuple[float, float]]:
-    """A ring for each level, as wide as its nodes need; where a node stood across is its angle."""
-    counts: dict[int, int] = {}
-    for place in places.values():
-        counts[place.level] = counts.get(place.level, 0) + 1
-    radii = {0: 0.0}
-    step = rows / (2 * pi) / max(counts, default=1) / 1.5
-    for level in range(1, max(counts) + 1):
-        radii[level] = max(radii[level - 1] + max(step, 6.0), counts[level] / (2 * pi))
-    found = {}
+    """Rings around the seed, one for each level; where a node stood across is its angle. A level of more nodes than fit
+    side by side is as many rings thick as they need, neighbours on different ones.
+    """
+    levels: dict[int, list[tuple[float, str]]] = {}
     for key, place in places.items():
-        angle, radius = 2 * pi * place.row / rows, radii[place.level] * _RING * 2
-        found[key] = (radius * cos(angle), radius * sin(angle))
+        levels.setdefault(place.level, []).append((place.row, key))
+    found, radius = dict[str, tuple[float, float]](), 0.0
+    for level in range(max(levels) + 1):
+        members = sorted(levels[level])
+        thick = _thickness(len(members), radius)
+        for number, (row, key) in enumerate(members):
+            angle, at = 2 * pi * row / rows, radius + number % thick * _SPACE
+            found[key] = (at * cos(angle), at * sin(angle))
+        radius += (thick - 1) * _SPACE + _GAP
     return found
+
+
+def _thickness(count: int, radius: float) -> int:
+    """How many rings, the innermost of this radius, give each of so many nodes its room."""
+    thick, room = 1, 2 * pi * radius / _SPACE
+    while room < count and radius:
+        room += 2 * pi * (radius + thick * _SPACE) / _SPACE
+        thick += 1
+    return thick
 
 
 def _columns(order: Sequence[Dot], places: Mapping[str, tuple[float, float]]) -> dict[str, Any]:

@@ -63,12 +63,13 @@ const fit = () => {
   };
   fitted = true;
 };
-const place = (i) => [(tree.x[i] / 10) * view.scale + view.x, (tree.y[i] / 10) * view.tall + view.y];
+const onView = (x, y) => [(x / 10) * view.scale + view.x, (y / 10) * view.tall + view.y];
+const place = (i) => onView(tree.x[i], tree.y[i]);
 // Small where there are many, never so small that it could not be seen or hit.
 const radius = (i) => {
   const many = tree.layout === "rings";
-  const unit = many ? Math.max(1.1, Math.min(5, 1.7 * Math.sqrt(view.scale) + 0.4)) : Math.max(2.5, Math.min(9, 7 * Math.min(view.scale, view.tall)));
-  return unit * (0.75 + (many ? 1.6 : 1.1) * (tree.size[i] / 100)) + (tree.parent[i] < 0 ? 2 : 0);
+  const unit = many ? Math.max(0.9, Math.min(6, 3.4 * view.scale)) : Math.max(2.5, Math.min(9, 7 * Math.min(view.scale, view.tall)));
+  return unit * (0.75 + (many ? 1.4 : 1.1) * (tree.size[i] / 100)) + (tree.parent[i] < 0 ? 3 : 0);
 };
 const zoom = (factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) => {
   const scale = Math.max(0.01, Math.min(60, view.scale * factor));
@@ -108,11 +109,23 @@ const path = (i) => {
     brush.bezierCurveTo((px + bend) / 2, py, (px + bend) / 2, y, bend, y);
     brush.lineTo(x, y);
   }
-  else brush.lineTo(x, y);
+  else {
+    // Half-way out along the parent's angle, then along the child's.
+    const [ax, ay, bx, by] = tree.bends[i];
+    brush.bezierCurveTo(...onView(ax, ay), ...onView(bx, by), x, y);
+  }
+};
+const bend = (i) => {
+  const [p, far] = [tree.parent[i], Math.hypot(tree.x[i], tree.y[i])];
+  const near = p < 0 ? 0 : Math.hypot(tree.x[p], tree.y[p]);
+  const angle = Math.atan2(tree.y[i], tree.x[i]);
+  const before = near ? Math.atan2(tree.y[p], tree.x[p]) : angle;
+  const half = (near + far) / 2;
+  return [half * Math.cos(before), half * Math.sin(before), half * Math.cos(angle), half * Math.sin(angle)];
 };
 const edges = () => {
   brush.strokeStyle = tree.layout === "rows" ? colours.faint : colours.line;
-  brush.lineWidth = tree.nodes > 1500 ? 0.6 : 1;
+  brush.lineWidth = tree.nodes > 1500 ? Math.min(1, 0.35 + view.scale / 4) : 1;
   brush.beginPath();
   for (let i = 0; i < tree.nodes; i++) if (tree.parent[i] >= 0 && visible(i)) path(i);
   brush.stroke();
@@ -331,7 +344,8 @@ document.getElementById("all").addEventListener("click", () => { if (tree?.nodes
 const show = () => {
   const seconds = tree.seconds[here()] ?? 0;
   const minutes = Math.floor(seconds / 60);
-  const time = seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const rest = minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const time = seconds < 60 ? `${seconds.toFixed(1)} s` : rest;
   moment.textContent = `${count()} nodes after ${time}`;
   when.setAttribute("aria-valuetext", moment.textContent);
   ask();
@@ -406,6 +420,7 @@ const take = (found) => {
   }
   children = Array.from({ length: tree.nodes }, () => []);
   for (let i = 0; i < tree.nodes; i++) if (tree.parent[i] >= 0) children[tree.parent[i]].push(i);
+  tree.bends = tree.layout === "rings" ? tree.x.map((_, i) => bend(i)) : [];
   when.max = last();
   if (atEnd) when.value = last();
   chosen = key ? tree.key.indexOf(key) : -1;
