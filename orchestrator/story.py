@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from db import examples, minutes, nodes, pool_views, pools, runs, views
+from db import examples, minutes, nodes, pool_views, pools, runs, verdicts, views
 from db.records import NodeRow, RolloutRow, Run
 from orchestrator.pool_status import is_pool, stages_of
 from orchestrator.report.model import NodeCost, RoleSpend, RunStory, TreeStory
@@ -44,6 +44,7 @@ def story_of(connection: Connection, run: Run) -> RunStory:
         node_costs=costs,
         wall_s=views.elapsed_s(connection, run.id),
         minutes=tuple(minutes.of_run(connection, run.id)),
+        verdicts=verdicts.counts(connection, run.id),
     )
 
 
@@ -64,6 +65,7 @@ def pool_story_of(connection: Connection, run: Run) -> PoolStory:
         spend=_spend(connection, run),
         wall_s=views.elapsed_s(connection, run.id),
         minutes=tuple(minutes.of_run(connection, run.id)),
+        verdicts=verdicts.counts(connection, run.id),
     )
 
 

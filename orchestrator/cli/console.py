@@ -26,7 +26,12 @@ def console(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes any free one")] = PORT,
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME", help="A host name by which browsers ask for it, such as a proxy's"),
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            envvar="INSTRUCTREE_CONSOLE_NAMES",
+            help="A host name by which browsers ask for it, such as a proxy's",
+        ),
     ] = None,
 ) -> None:
     """Watch and steer runs in a browser: progress, trees, examples, endpoints.
@@ -48,7 +53,8 @@ def console(
     token = given or new_token()
     engine = existing_engine()
     at = server.listen(host, port)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{at.getsockname()[1]}/"
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{at.getsockname()[1]}/"
     if host not in _LOOPBACK:
         say(f"warning: {host} is not this machine alone, and what is sent is not encrypted: see docs/console.md")
     say(f"console at {address}" + (f"#token={token}" if given is None else " (token: INSTRUCTREE_CONSOLE_TOKEN)"))

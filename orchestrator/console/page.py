@@ -12,6 +12,7 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from orchestrator.console.figures import Left
 from orchestrator.report import frame, wording
 from workers.config import NUSD_PER_USD
 
@@ -74,9 +75,9 @@ def level(status: str) -> str:
     return known.get(status, "bad")
 
 
-def span(seconds: Mapping[str, float]) -> str:
-    """A range of time in one unit, as `eta_s` of a status has it: 16–23 min."""
-    low, high = seconds["low"], seconds["high"]
+def span(left: Left) -> str:
+    """A range of time in one unit: 16–23 min."""
+    low, high = left.low, left.high
     for unit, size, digits in (("h", 3600.0, 1), ("min", 60.0, 0)):
         if high >= 2 * size:
             ends = [f"{value / size:.{digits if value < 9.5 * size else 0}f}" for value in (low, high)]

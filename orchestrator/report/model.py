@@ -5,7 +5,7 @@ None and is left out of every mean; it never counts as zero.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from db.minutes import Minute
@@ -51,7 +51,9 @@ class NodeCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStory:
-    """Everything the report tells, as rows. `wall_s` is the time the run was actually worked on."""
+    """Everything the report tells, as rows. `wall_s` is the time the run was actually worked on; `verdicts` counts what
+    people's words changed (`db.verdicts.counts`).
+    """
 
     run: Run
     trees: tuple[TreeStory, ...]
@@ -60,6 +62,7 @@ class RunStory:
     node_costs: Mapping[NodeId, NodeCost]
     wall_s: float
     minutes: tuple[Minute, ...] = ()
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ def render(story: RunStory) -> str:
         groups=_groups(report, forest, story, bounds),
         night=night(story.minutes, story.run.changes),
         turns=turns(story.run.changes, story.minutes),
+        verdicts=story.verdicts,
     )
 
 

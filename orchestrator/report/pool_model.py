@@ -3,7 +3,8 @@
 Rounds, batches and steps count from 0, instructions by their ordinal in the run, as in the database.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from db.minutes import Minute
@@ -43,6 +44,7 @@ class PoolStory:
     spend: tuple[RoleSpend, ...]
     wall_s: float
     minutes: tuple[Minute, ...] = ()
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SCREENS = {"grafana", "flower"}
+SCREENS = {"grafana", "flower", "console"}
 OURS = ["migrate", "orchestrator", "worker", "cli"]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
@@ -47,6 +47,14 @@ def test_it_starts_what_a_run_needs() -> None:
 @our_services
 def test_command_is_a_command_line_of_ours(name: str) -> None:
     parse(SERVICES[name]["command"])
+
+
+def test_the_console_is_a_command_line_of_ours_behind_a_profile() -> None:
+    console = SERVICES["console"]
+    parse(console["command"])
+    assert console["profiles"] == ["console"] and console["build"]["args"] == {"REQUIREMENTS": "console"}
+    assert "endpoints" not in console["networks"]
+    assert console["depends_on"] == SERVICES["orchestrator"]["depends_on"]
 
 
 @our_services

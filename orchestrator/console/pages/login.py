@@ -28,9 +28,14 @@ def enter(request: Request) -> Response:
         return answer
     answer = then(local_path(form.get("next"), "/"))
     answer.set_cookie(
-        door.cookie, session, max_age=SESSION_S, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        door.cookie, session, max_age=SESSION_S, httponly=True, samesite="strict", secure=_encrypted(request)
     )
     return answer
+
+
+def _encrypted(request: Request) -> bool:
+    """By a proxy before us, too: who pretends that has a cookie that is sent less often, and nothing else."""
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
 
 
 def leave(request: Request) -> Response:

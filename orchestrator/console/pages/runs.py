@@ -58,8 +58,12 @@ def _lines(connection: Connection, words: str, pager: Pager) -> list[dict[str, A
 def _line(connection: Connection, run: Run, paid: browse.Paid | None) -> dict[str, Any]:
     """A run in the list. Its whole status is counted only while it goes."""
     status = status_of(connection, run) if run.status == "running" else _light_status(connection, run)
+    now = gauges.now(connection)
+    rows = minutes.of_run(connection, run.id, after=now - _LATELY) if run.status == "running" else []
+    seen = figures.Reading(run=run, status=status, now=now, minutes=rows)
     return {
         "run": run,
+        "left": figures.left_of(seen),
         "progress": figures.progress_of(status),
         "status": status,
         "calls_per_s": paid.calls / 60.0 if paid and run.status == "running" else 0.0,
@@ -156,7 +160,7 @@ def _context(connection: Connection, run: Run, span: str) -> dict[str, Any]:
         "health": figures.health_of(reading_of),
         "progress": figures.progress_of(reading_of.status),
         "phases": figures.phases(reading_of.status),
-        "done_at": figures.done_at(reading_of),
+        "left": figures.left_of(reading_of),
         "per_hour": figures.per_hour(reading_of),
         "caps": figures.caps_of(run),
         "chart": chart.throughput(rows, start, now),
