@@ -98,14 +98,6 @@ def _bug(request: Request, error: Exception) -> Response:
     return _error(request, 500, f"this is a bug ({type(error).__name__}): the console's log has the details")
 
 
-class _Server(uvicorn.Server):
-    """Lets open pages go as soon as it is told to stop."""
-
-    @property
-    def closing(self) -> bool:
-        return self.should_exit
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Raises ConfigError when nobody can listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -120,8 +112,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(settings: Settings, at: socket.socket) -> None:
     """Answers until the process is told to stop."""
-    server: _Server
-    app = application(settings, lambda: server.closing)
+    server_of(settings).run(sockets=[at])
+
+
+def server_of(settings: Settings) -> uvicorn.Server:
+    """The server, not running yet. Open pages are let go as soon as it is told to exit."""
+    server: uvicorn.Server
+    app = application(settings, lambda: server.should_exit)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -133,5 +130,5 @@ def serve(settings: Settings, at: socket.socket) -> None:
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=32_768,
     )
-    server = _Server(config)
-    server.run(sockets=[at])
+    server = uvicorn.Server(config)
+    return server
