@@ -9,11 +9,14 @@ from sqlalchemy import Connection
 from db import notices, pool_views, views, workers
 from db.changes import TRAITS, config_now
 from db.records import Run
+from orchestrator.eta import eta_of
 from orchestrator.pool_status import is_pool, pool_eta, pool_of
 from workers.config import NUSD_PER_USD
 
 RATE_WINDOW_S = 60.0
 _DIMENSIONS = ("quality", "diversity", "complexity", "reward")
+# Trees that have their root.
+_PLANTED = ("growing", "grown", "cut")
 
 
 def status_of(connection: Connection, run: Run) -> dict[str, Any]:
@@ -54,10 +57,17 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, nodes_per_s: floa
     examples = views.example_counts(connection, run.id)
     pool = pool_of(connection, run) if is_pool(run) else None
     if pool is None:
-        eta = _eta(run, trees, examples, nodes, elapsed_s, nodes_per_s)
+        low, high = eta_of(
+            connection,
+            run,
+            trees=trees,
+            evolved=sum(nodes.values()) - sum(trees.get(state, 0) for state in _PLANTED),
+            pending=examples.get("pending", 0),
+            nodes_per_s=nodes_per_s,
+            window_s=RATE_WINDOW_S,
+        )
     else:
         low, high = pool_eta(connection, run, pool, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S)
-        eta = {"low": low, "high": high}
     return {
         "seeds": sum(trees.values()) if pool is None else pool_views.seeds(connection, run.id),
         "seeds_duplicate": run.seeds_duplicate,
@@ -73,7 +83,7 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, nodes_per_s: floa
         "examples_pending": examples.get("pending", 0),
         "examples_rejected": examples.get("rejected", 0),
         "examples_failed": examples.get("failed", 0),
-        "eta_s": eta,
+        "eta_s": {"low": low, "high": high},
         "pool": pool,
     }
 
@@ -106,28 +116,3 @@ def _endpoints(run: Run) -> dict[str, dict[str, float | None]]:
 
 def _means(row: Mapping[str, float | None]) -> dict[str, float | None]:
     return {name: None if (value := row[name]) is None else round(float(value), 4) for name in _DIMENSIONS}
-
-
-def _eta(
-    run: Run,
-    trees: Mapping[str, int],
-    examples: Mapping[str, int],
-    nodes: Mapping[str, int],
-    elapsed_s: float,
-    recent_nodes_per_s: float,
-) -> dict[str, float | None]:
-    """Seconds to the end of growing, between what the whole run and what the last minute would make of it.
-
-    None while nothing is known, zero when nothing is left to grow.
-    """
-    if run.phase != "growing" or run.status not in ("running", "paused"):
-        return {"low": 0.0, "high": 0.0} if not examples.get("pending") else {"low": None, "high": None}
-    done, open_, waiting = (trees.get(name, 0) for name in ("grown", "growing", "waiting"))
-    total = sum(nodes.values())
-    if not done or recent_nodes_per_s <= 0:
-        return {"low": None, "high": None}
-    # Open trees count as half grown: their nodes are in `total` already.
-    per_tree = total / (done + open_ / 2)
-    left = per_tree * (waiting + open_ / 2)
-    estimates = sorted((left / recent_nodes_per_s, left * elapsed_s / total))
-    return {"low": round(0.9 * estimates[0], 1), "high": round(1.1 * estimates[1], 1)}

@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,13 +36,17 @@ KEY = "chaos"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many of each, and what goes wrong inside: options of the endpoint, INSTRUCTREE_CHAOS of the programs."""
+    """How many of each, and what goes wrong inside: options of the endpoint, INSTRUCTREE_CHAOS of the programs.
+
+    `pause_s`: between these bounds lies the time until what died is started again.
+    """
 
     orchestrators: int = 2
     workers: int = 3
     slots: int = 8
     faults: Sequence[str] = ()
     chaos: str = ""
+    pause_s: tuple[float, float] = (0.2, 2.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class Site:
     port: int
     servers: stack.Stack
     engine: Engine
+    metrics: list[int] = field(default_factory=list)
 
     @property
     def programs(self) -> list[Program]:
@@ -75,6 +80,14 @@ class Site:
             return bool(self.stats())
         except OSError:
             return False
+
+    def told(self) -> list[str]:
+        """What each orchestrator tells Prometheus. Raises OSError while one is away."""
+        pages = []
+        for port in self.metrics:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+                pages.append(answer.read().decode())
+        return pages
 
     def number(self, query: str, **values: object) -> int | None:
         """One value from the database, None while it is away."""
@@ -148,7 +161,7 @@ def open_site(folder: Path, layout: Layout, seed: int) -> Site:
         layout=layout,
         seed=seed,
         house=house.at(addresses),
-        supervisor=Supervisor(chance=Random(f"{seed}:pauses")),
+        supervisor=Supervisor(chance=Random(f"{seed}:pauses"), pause_s=layout.pause_s),
         port=port,
         servers=servers,
         engine=engine,
@@ -162,7 +175,9 @@ def _start_programs(site: Site) -> None:
     argv = endpoint_argv(site.port, site.seed, site.folder / "endpoint.journal", layout.faults)
     add_program(site, "endpoint", Part.ENDPOINT, argv, house)
     for number in range(1, layout.orchestrators + 1):
-        add_program(site, f"orchestrator-{number}", Part.ORCHESTRATOR, (*CLI, "orchestrator"), house)
+        site.metrics.append(free_port(None))
+        command = (*CLI, "orchestrator", "--metrics", str(site.metrics[-1]))
+        add_program(site, f"orchestrator-{number}", Part.ORCHESTRATOR, command, house)
     for number in range(1, layout.workers + 1):
         command = (*CLI, "worker", "--slots", str(layout.slots))
         add_program(site, f"worker-{number}", Part.WORKER, command, house)

@@ -3,11 +3,12 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import recount
 from tests.chaos.acts import Saboteur
 from tests.chaos.audit import Verdict, audit
 from tests.chaos.jobs import Job, Jobs
@@ -101,7 +102,21 @@ class Stage:
         )
         if late:
             verdict.blame("lost", f"{late} commands have not ended", late)
+        for fault in self._figures_wrong():
+            verdict.blame("stat_errors", fault)
         return verdict
+
+    def _figures_wrong(self) -> list[str]:
+        """What orchestrators tell Prometheus, and the rows do not: waited for, as one may just be starting."""
+        pages: list[str] = []
+
+        def told() -> bool:
+            with suppress(OSError):
+                pages[:] = self.site.told()
+            return bool(pages)
+
+        self.until(told, "the orchestrators tell their figures", 90)
+        return [fault for page in pages for fault in recount.differences(self.site.engine, recount.read(page))]
 
     def recoveries(self) -> dict[str, list[float]]:
         """Seconds from each kill to the next progress, by what was killed."""

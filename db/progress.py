@@ -1,0 +1,123 @@
+"""How far a run has come: what an estimate of its end is made from. Each question reads a bounded number of rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from db import totals
+
+# Trees that are looked at to learn how many nodes of a tree may be harvested.
+_SAMPLE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTree:
+    """A tree that grows: its evolved nodes, those under way included, its rollouts, and the highest iteration begun."""
+
+    evolved: int
+    rollouts: int
+    iteration: int
+
+
+# OFFSET 0, here and below: the nodes of a tree are looked up by their index, whatever Postgres believes of trees.
+_OPEN = text(
+    """
+    SELECT n.evolved, n.iteration, (SELECT count(*) FROM rollouts o WHERE o.tree_id = t.id) AS rollouts
+    FROM trees t CROSS JOIN LATERAL (
+        SELECT count(*) AS evolved, coalesce(max(iteration), -1) AS iteration FROM (
+            SELECT iteration FROM nodes WHERE tree_id = t.id AND parent_key IS NOT NULL OFFSET 0
+        ) AS mine
+    ) AS n
+    WHERE t.run_id = :run AND t.status = 'growing'
+    """
+)
+
+
+def open_trees(connection: Connection, run_id: int) -> list[OpenTree]:
+    return [OpenTree(**row._mapping) for row in connection.execute(_OPEN, {"run": run_id})]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harvestable:
+    """What trees have for the harvest: how many trees were looked at, and their nodes together."""
+
+    trees: int
+    nodes: int
+
+
+_HARVESTABLE = text(
+    f"""
+    WITH some AS (
+        SELECT id FROM trees WHERE run_id = :run AND status = ANY (:status) ORDER BY ordinal LIMIT {_SAMPLE}
+    )
+    SELECT count(*) AS trees, coalesce(sum(least(n.nodes, :most)), 0)::bigint AS nodes
+    FROM some s CROSS JOIN LATERAL (
+        SELECT count(*) AS nodes FROM (
+            SELECT visits FROM nodes WHERE tree_id = s.id AND parent_key IS NOT NULL AND status = 'scored' OFFSET 0
+        ) AS mine WHERE visits > 0 OR NOT :on_paths
+    ) AS n
+    """
+)
+
+
+def harvestable(
+    connection: Connection, run_id: int, status: Sequence[str], *, on_paths: bool, most: int | None
+) -> Harvestable:
+    """Of the first trees in such a state: scored nodes, at most so many of a tree, on the paths of rollouts or all."""
+    values = {"run": run_id, "status": list(status), "on_paths": on_paths, "most": 2**31 - 1 if most is None else most}
+    return Harvestable(**connection.execute(_HARVESTABLE, values).one()._mapping)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What calls took: how many they were, their seconds summed, tokens, nano-dollars of known prices."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    nusd: int = 0
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(
+            calls=self.calls + other.calls,
+            seconds=self.seconds + other.seconds,
+            tokens=self.tokens + other.tokens,
+            nusd=self.nusd + other.nusd,
+        )
+
+
+def taken_by_role(connection: Connection, run_id: int) -> Mapping[str, Taken]:
+    """By all calls of the run so far."""
+    found: dict[str, Taken] = {}
+    for one in totals.calls(connection, run_id):
+        more = Taken(calls=one.calls, seconds=one.seconds, tokens=one.tokens_in + one.tokens_out, nusd=one.nusd)
+        found[one.role] = found.get(one.role, Taken()) + more
+    return found
+
+
+_RECENT = text(
+    """
+    SELECT count(*) AS calls, coalesce(sum(latency_s), 0)::float8 AS seconds,
+           coalesce(sum(tokens_in + tokens_out), 0)::bigint AS tokens, coalesce(sum(nusd), 0)::bigint AS nusd
+    FROM calls WHERE run_id = :run AND created_at > now() - make_interval(secs => :window)
+    """
+)
+
+
+def taken_lately(connection: Connection, run_id: int, window_s: float) -> Taken:
+    return Taken(**connection.execute(_RECENT, {"run": run_id, "window": window_s}).one()._mapping)
+
+
+_EVALUATIONS = text(
+    """
+    SELECT (SELECT count(*) FROM tasks WHERE run_id = :run AND kind = 'evaluate' AND state IN ('ready', 'leased')),
+           (SELECT coalesce(sum(done), 0)::bigint FROM minutes WHERE run_id = :run AND kind = 'evaluate')
+    """
+)
+
+
+def evaluations(connection: Connection, run_id: int) -> tuple[int, int]:
+    """Tasks of judging that are open, and that were done."""
+    still, done = connection.execute(_EVALUATIONS, {"run": run_id}).one()
+    return int(still), int(done)

@@ -1,0 +1,221 @@
+"""How long a run that grows trees has still to go, as a range of seconds.
+
+What is left is measured in trees while they grow, each open one counted by how far it has come, and in slot seconds
+(time that some slot spends on a call) when their harvest is judged and answered. It is divided by the pace of the whole
+run and by that of the last minute; the two are the ends of the range. A cap may end all of it earlier.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db import progress, workers
+from db.progress import OpenTree, Taken
+from db.records import Run
+from workers.config import Role
+
+Span = tuple[float | None, float | None]
+UNKNOWN: Span = None, None
+OVER: Span = 0.0, 0.0
+# The ends of the range are estimates themselves.
+_SLACK = 0.1
+# All other roles of a run with trees judge.
+_WRITERS = (Role.EVOLVER, Role.RESPONDER)
+# Fewer grown trees say little: those that are grown first are the small ones.
+_ENOUGH = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Of some span of time, a second: evolved nodes, calls, tokens, nano-dollars. `busy`: seconds of calls, which is
+    how many were under way on average.
+    """
+
+    nodes: float
+    calls: float
+    tokens: float
+    nusd: float
+    busy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    open_share: how far the open trees have come, each from 0 to 1, summed. evolved: nodes beside the seeds. answers,
+    judgings: tasks that the harvest still has, expected or known. *_s: seconds of calls that one of them takes. slots:
+    of all living workers; a task of the harvest makes one call at a time. left: what caps leave, by unit.
+    """
+
+    trees: int
+    done: int
+    open_share: float
+    evolved: int
+    answers: float
+    judgings: float
+    answer_s: float
+    judging_s: float
+    slots: int
+    left: Mapping[str, float]
+
+
+def seconds_left(progress: Progress, paces: tuple[Pace, ...]) -> Span:
+    """From the fastest to the slowest of these paces. None while one of them says nothing yet."""
+    found = sorted(seconds for pace in paces if (seconds := _at(progress, pace)) is not None)
+    if len(found) < len(paces):
+        return UNKNOWN
+    return round((1 - _SLACK) * found[0], 1), round((1 + _SLACK) * found[-1], 1)
+
+
+def _at(progress: Progress, pace: Pace) -> float | None:
+    """Whatever comes first: that all is done, or that a cap is reached."""
+    growing, harvest = _growing_s(progress, pace), _harvest_s(progress, pace)
+    ends = list(_caps_s(progress, pace))
+    if growing is not None and harvest is not None:
+        ends.append(growing + harvest)
+    return min(ends, default=None)
+
+
+def _growing_s(progress: Progress, pace: Pace) -> float | None:
+    """The nodes that are to come are to those that are there as the trees to come to those that are there."""
+    grown = progress.done + progress.open_share
+    left = progress.trees - grown
+    if left <= 0:
+        return 0.0
+    return progress.evolved * left / grown / pace.nodes if grown and pace.nodes > 0 else None
+
+
+def _harvest_s(progress: Progress, pace: Pace) -> float | None:
+    work = progress.answers * progress.answer_s + progress.judgings * progress.judging_s
+    at_once = min(pace.busy, progress.slots)
+    if not work:
+        return 0.0
+    # Few calls do not keep everybody busy: the last one takes its time.
+    return max(work / at_once, min(work, progress.answer_s)) if at_once > 0 else None
+
+
+def _caps_s(progress: Progress, pace: Pace) -> Iterator[float]:
+    speeds = {"calls": pace.calls, "tokens": pace.tokens, "nusd": pace.nusd, "seconds": 1.0}
+    for unit, left in progress.left.items():
+        if speeds[unit] > 0:
+            yield max(left, 0.0) / speeds[unit]
+
+
+def open_share(open_trees: list[OpenTree], search: Mapping[str, Any], calls_a_node: float) -> float:
+    """How far open trees have come: by iterations where these bound a tree, else by its nodes or its share of calls."""
+    if search.get("calls"):
+        whole = search["calls"] / calls_a_node if calls_a_node else 0.0
+        return _shares([tree.evolved for tree in open_trees], whole)
+    if "iterations" in search:  # an iteration that is under way counts half
+        counts = [tree.rollouts + (tree.iteration >= tree.rollouts) / 2 for tree in open_trees]
+        return _shares(counts, search["iterations"])
+    return _shares([tree.evolved for tree in open_trees], search.get("nodes", 0))
+
+
+def _shares(counts: list[float] | list[int], whole: float) -> float:
+    return sum(min(count / whole, 1.0) for count in counts) if whole else 0.0
+
+
+def eta_of(
+    connection: Connection,
+    run: Run,
+    *,
+    trees: Mapping[str, int],
+    evolved: int,
+    pending: int,
+    nodes_per_s: float,
+    window_s: float,
+) -> Span:
+    """For a run whose trees and examples are counted already; zero when nothing is left.
+
+    `nodes_per_s` is that of the last `window_s` seconds. The run's own pace is of the time in which it was driven.
+    """
+    if run.status not in ("running", "paused") or run.phase == "ended":
+        return OVER
+    driven_s = max(run.driven_s, 1.0)
+    by_role = progress.taken_by_role(connection, run.id)
+    whole = sum(by_role.values(), Taken())
+    recent = progress.taken_lately(connection, run.id, window_s)
+    paces = (_pace(whole, evolved / driven_s, driven_s), _pace(recent, nodes_per_s, min(window_s, driven_s)))
+    return seconds_left(_progress(connection, run, by_role, trees, evolved, pending), paces)
+
+
+def _pace(taken: Taken, nodes_per_s: float, span_s: float) -> Pace:
+    return Pace(
+        nodes=nodes_per_s,
+        calls=taken.calls / span_s,
+        tokens=taken.tokens / span_s,
+        nusd=taken.nusd / span_s,
+        busy=taken.seconds / span_s,
+    )
+
+
+def _progress(
+    connection: Connection,
+    run: Run,
+    taken: Mapping[str, Taken],
+    trees: Mapping[str, int],
+    evolved: int,
+    pending: int,
+) -> Progress:
+    count, ended = sum(trees.values()), trees.get("grown", 0) + trees.get("cut", 0)
+    growing = run.phase == "growing"
+    share = _open_share(connection, run, taken, evolved) if growing else 0.0
+    waiting, judged = progress.evaluations(connection, run.id)
+    judge_s = sum(one.seconds for role, one in taken.items() if role not in _WRITERS)
+    answers, judgings = (float(pending), 0.0) if run.phase == "responding" else _expected(connection, run, trees, share)
+    return Progress(
+        trees=count,
+        done=ended if growing else count,
+        open_share=share,
+        evolved=evolved,
+        answers=answers,
+        judgings=judgings if growing else float(waiting),
+        answer_s=_mean_s(taken, Role.RESPONDER) or _mean_s(taken, Role.EVOLVER),
+        judging_s=judge_s / judged if judged else 0.0,
+        slots=sum(worker.slots for worker in workers.alive(connection)),
+        left=_left(run),
+    )
+
+
+def _open_share(connection: Connection, run: Run, taken: Mapping[str, Taken], evolved: int) -> float:
+    calls = sum(one.calls for one in taken.values())
+    search = run.config.get("search", {})
+    return open_share(progress.open_trees(connection, run.id), search, calls / evolved if evolved else 0.0)
+
+
+def _expected(connection: Connection, run: Run, trees: Mapping[str, int], share: float) -> tuple[float, float]:
+    """Answers and tasks of judging that the harvest will ask for; who is judged in it is judged alone at the worst."""
+    chosen, count = run.config.get("harvest", {}), sum(trees.values())
+    answers = min(float(chosen.get("size", 0)), count * _each(connection, run, trees.get("growing", 0), share))
+    judgings = chosen.get("again", 0) * answers + (answers + count if chosen.get("held_out") else 0)
+    return answers if chosen.get("responses") else 0.0, judgings
+
+
+def _each(connection: Connection, run: Run, growing: int, share: float) -> float:
+    """How many nodes a tree has for the harvest: as grown trees say or, before there are some, those that grow."""
+    chosen = run.config.get("harvest", {})
+    on_paths, most = chosen.get("mode") == "paths", chosen.get("per_tree")
+    grown = progress.harvestable(connection, run.id, ("grown", "cut"), on_paths=on_paths, most=most)
+    if grown.trees >= _ENOUGH or not share:
+        return grown.nodes / grown.trees if grown.trees else 0.0
+    open_ = progress.harvestable(connection, run.id, ("growing",), on_paths=on_paths, most=most)
+    return (grown.nodes + open_.nodes) / (grown.trees + share * open_.trees / growing)
+
+
+def _mean_s(taken: Mapping[str, Taken], role: Role) -> float:
+    return taken[role].seconds / taken[role].calls if role in taken else 0.0
+
+
+def _left(run: Run) -> dict[str, float]:
+    """What the run's caps leave of each unit that has one."""
+    caps, spent = run.caps, run.spent
+    pairs = {
+        "calls": (caps.calls, spent.calls),
+        "tokens": (caps.tokens, spent.tokens),
+        "nusd": (caps.nusd, spent.nusd),
+        "seconds": (caps.seconds, run.driven_s),
+    }
+    return {unit: cap - used for unit, (cap, used) in pairs.items() if cap is not None}

@@ -1,0 +1,69 @@
+"""What Prometheus is told, held against the rows: a question for each series, asked without the program's own code."""
+
+from collections.abc import Mapping
+from math import isclose
+
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine, text
+
+Series = Mapping[tuple[str, tuple[str, ...]], float]
+_STATES = """
+    CASE WHEN k.state = 'ready' AND k.not_before <= now() THEN 'ready'
+         WHEN k.state = 'ready' THEN 'retrying'
+         WHEN k.state = 'leased' THEN 'leased'
+         WHEN k.applied_at IS NULL THEN 'unapplied' ELSE 'dead' END
+"""
+# Values of the labels, in the order of the labels' names, and the value.
+RECOUNTS = {
+    "calls_total": "SELECT endpoint, outcome, role, count(*) FROM calls GROUP BY 1, 2, 3",
+    "call_tokens_total": (
+        "SELECT 'in', endpoint, role, sum(tokens_in) FROM calls GROUP BY 2, 3"
+        " UNION ALL SELECT 'out', endpoint, role, sum(tokens_out) FROM calls GROUP BY 2, 3"
+    ),
+    "call_dollars_total": "SELECT endpoint, role, coalesce(sum(nusd), 0) / 1e9 FROM calls GROUP BY 1, 2",
+    "call_seconds_total": "SELECT endpoint, role, sum(latency_s) FROM calls GROUP BY 1, 2",
+    "nodes_total": (
+        "SELECT coalesce(reason, ''), status, count(*) FROM nodes WHERE status NOT IN ('proposed', 'generated')"
+        " GROUP BY 1, 2"
+    ),
+    "nodes_open": "SELECT count(*) FROM nodes WHERE status IN ('proposed', 'generated')",
+    "texts_total": (
+        "SELECT coalesce(reason, ''), status, count(*) FROM instructions WHERE origin = 'generated' GROUP BY 1, 2"
+    ),
+    "examples": "SELECT coalesce(reason, ''), status, count(*) FROM examples GROUP BY 1, 2",
+    "runs": "SELECT status, count(*) FROM runs GROUP BY 1",
+    "attempts": "SELECT fate, count(*) FROM attempts GROUP BY 1",
+    "tasks": f"SELECT k.kind, {_STATES}, count(*) FROM tasks k GROUP BY 1, 2",
+}
+
+
+def read(page: str) -> Series:
+    """By name and the values of the labels, in the order of the labels' names."""
+    return {
+        (
+            sample.name.removeprefix("instructree_"),
+            tuple(sample.labels[key] for key in sorted(sample.labels)),
+        ): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def of(series: Series, name: str) -> dict[tuple[str, ...], float]:
+    return {labels: value for (found, labels), value in series.items() if found == name}
+
+
+def counted(engine: Engine, query: str) -> dict[tuple[str, ...], float]:
+    with engine.connect() as connection:
+        return {tuple(row[:-1]): float(row[-1]) for row in connection.execute(text(query))}
+
+
+def differences(engine: Engine, series: Series) -> list[str]:
+    """Every series that is not its recount. What is absent counts as zero."""
+    found = []
+    for name, query in RECOUNTS.items():
+        told, true = of(series, name), counted(engine, query)
+        for key in sorted(told.keys() | true.keys()):
+            if not isclose(told.get(key, 0.0), true.get(key, 0.0), rel_tol=1e-6, abs_tol=1e-6):
+                found.append(f"{name}{list(key)} is told as {told.get(key)}, the rows say {true.get(key)}")
+    return found
