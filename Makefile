@@ -20,7 +20,7 @@ SETUP := sh scripts/setup.sh
 export PYTHON PEERS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup-train test-train chaos chaos-restarts soak bench bench-growth bench-limiter bench-search bench-core bench-diversity bench-gate deploy-tools setup lint format types imports wheel test-wheel lock hooks down clean
+.PHONY: help run test setup-train test-train chaos chaos-restarts soak rehearsal bench-eta bench bench-growth bench-limiter bench-search bench-core bench-diversity bench-gate deploy-tools setup lint format types imports wheel test-wheel lock hooks down clean
 
 help: ## this list
 	@sed -n -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -52,6 +52,14 @@ chaos-restarts: ## N=20 runs, each killed whole at a random moment and given the
 soak: ## steady load: memory of each process, dead rows, claim latency (MINUTES=10)
 	@$(SETUP) dev
 	@$(BIN)/python -m tests.chaos --scenario soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+rehearsal: ## a night in short: one run, a faulty endpoint, kills every ten minutes; laws, and what the report says (MINUTES=120)
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.chaos --scenario rehearsal --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+bench-eta: ## how well status says when a run will end: real runs on the scripted model, the error at the first tenth and later
+	@$(SETUP) dev
+	@$(BIN)/python -m benchmarks.eta $(ARGS)
 
 bench-limiter: ## the shared limiter against a token bucket: 429s and time, limit configured and unknown
 	@$(SETUP) dev

@@ -13,10 +13,11 @@ import structlog
 
 from tests.chaos import scenarios
 from tests.chaos.doubled import doubled
+from tests.chaos.rehearsal import rehearsal
 from tests.chaos.restarts import restarts
 from tests.chaos.soak import soak
 
-SCENARIOS = ("chaos", "pools", "caps", "outage", "restarts", "doubled", "soak")
+SCENARIOS = ("chaos", "pools", "caps", "outage", "restarts", "doubled", "soak", "rehearsal")
 
 
 def parse() -> Namespace:
@@ -25,7 +26,7 @@ def parse() -> Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", choices=SCENARIOS, default="chaos")
     parser.add_argument("--count", type=int, default=20, help="of runs, for restarts")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak, or the rehearsal")
     parser.add_argument("--keep", action="store_true", help="keep the folder whatever comes of it")
     return parser.parse_args()
 
@@ -44,6 +45,8 @@ def play(options: Namespace, folder: Path) -> bool:
             return doubled(folder, seed=options.seed)
         case "soak":
             return soak(folder, minutes=options.minutes, seed=options.seed)
+        case "rehearsal":
+            return rehearsal(folder, minutes=options.minutes, seed=options.seed)
         case _:
             return scenarios.chaos(folder, kills=options.kills, seed=options.seed)
 

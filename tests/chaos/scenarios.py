@@ -37,14 +37,14 @@ def chaos(folder: Path, *, kills: int, seed: int, work: Sequence[str] = WORK) ->
         verdict = stage.conclude()
         complain(verdict)
         print(f"runs={len(stage.jobs.all)} commands_given_again={_again(stage)} {figures(verdict)}")
-        return _last_line(stage, verdict)
+        return last_line(stage, verdict)
 
 
 def _again(stage: Stage) -> int:
     return sum(len(job.codes) - 1 for job in stage.jobs.all)
 
 
-def _last_line(stage: Stage, verdict: Verdict) -> bool:
+def last_line(stage: Stage, verdict: Verdict) -> bool:
     recovered_s = tell_recoveries(stage.recoveries())
     print(f"kills={stage.saboteur.kills} {counts(verdict)} recovered_s={recovered_s:.1f}", flush=True)
     return verdict.holds
@@ -64,7 +64,7 @@ def caps(folder: Path, *, kills: int, seed: int) -> bool:
             verdict.blame("overspent", "a cap was passed by the endpoint's own count", over)
         complain(verdict)
         print(f"commands_given_again={_again(stage)} {figures(verdict)}")
-        return _last_line(stage, verdict)
+        return last_line(stage, verdict)
 
 
 def _capped(stage: Stage, name: str, cap: tuple[str, str], acts: list[Act]) -> int:

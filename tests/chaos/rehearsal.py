@@ -1,0 +1,89 @@
+"""A night in short: one long run through kills and an outage, and what its report says of them in the morning."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from db import minutes as by_minute
+from db import runs
+from orchestrator.report.night import Night, night
+from tests.chaos.audit import complain, figures
+from tests.chaos.jobs import GREEDY, PRICES
+from tests.chaos.plan import Act, Deed
+from tests.chaos.programs import Part
+from tests.chaos.scenarios import last_line
+from tests.chaos.site import Layout
+from tests.chaos.stage import FAULTS, Stage, staged
+
+# So many requests a minute leave the machine idle for most of the time: how long a run takes is known before.
+_PACE = 600
+_CALLS_A_SEED = 27
+_EVERY_S = 600.0
+_OUTAGE_S = 180.0
+# Of the whole.
+_OUTAGE_AT = 0.55
+
+
+def rehearsal(folder: Path, *, minutes: float, seed: int) -> bool:
+    """Two orchestrators and four workers, one of each killed every ten minutes and away for up to a minute and a half,
+    and a faulty endpoint, which is dead for three minutes after half-time.
+
+    The run completes, the laws hold, and the report shows the outage and names its cause.
+    """
+    layout = Layout(workers=4, slots=8, faults=FAULTS, pause_s=(20.0, 90.0))
+    options = (*GREEDY, *PRICES, "--set", f"endpoints.default.requests_per_minute={_PACE}")
+    total_s, width = minutes * 60, round(minutes * _PACE / _CALLS_A_SEED)
+    with staged(folder, layout, seed, width=width, options=options) as stage:
+        job = stage.begin("night")
+        stage.until_spent(job, 1)
+        acts, half_s = kills(total_s, seed), _OUTAGE_AT * total_s
+        stage.play([act for act in acts if act.at_s < half_s], busy=lambda: not job.over)
+        outage = _outage(stage)
+        later = [Act(at_s=act.at_s - half_s, deed=act.deed, part=act.part, lot=act.lot) for act in acts]
+        stage.play([act for act in later if act.at_s >= 0], busy=lambda: not job.over)
+        stage.until(lambda: job.over, "the night is over", 2 * total_s)
+        verdict = stage.conclude()
+        complain(verdict)
+        explained = _tell(stage, job.name, outage)
+        print(f"minutes={minutes:g} dips_explained={int(explained)} {figures(verdict)}")
+        return last_line(stage, verdict) and explained
+
+
+def kills(total_s: float, seed: int) -> list[Act]:
+    """One worker and one orchestrator every ten minutes; in a rehearsal of less than half an hour, three times."""
+    chance = Random(f"{seed}:night")
+    rounds = max(3, int(total_s / _EVERY_S) - 1)
+    each_s = total_s / (rounds + 1)
+    return [
+        Act(at_s=number * each_s, deed=Deed.KILL, part=part, lot=chance.random())
+        for number in range(1, rounds + 1)
+        for part in (Part.WORKER, Part.ORCHESTRATOR)
+    ]
+
+
+def _outage(stage: Stage) -> datetime:
+    """Kills the endpoint for three minutes; when it did."""
+    stage.saboteur.do(Act(at_s=0, deed=Deed.KILL, part=Part.ENDPOINT))
+    stage.site.endpoint.due = time.monotonic() + _OUTAGE_S
+    return datetime.now(UTC)
+
+
+def _tell(stage: Stage, name: str, outage: datetime) -> bool:
+    """Prints the dips as the report has them. Whether the outage is among them, with its cause."""
+    with stage.site.engine.connect() as connection:
+        run = runs.by_name(connection, name)
+        assert run is not None
+        found = night(by_minute.of_run(connection, run.id), run.changes)
+    assert found is not None
+    print(f"usual: {found.usual:.0f} tasks a minute; the endpoint died at {outage:%H:%M:%S}")
+    for dip in found.dips:
+        print(f"dip {dip.span.start:%H:%M}, {dip.span.minutes} min, {dip.span.pace:.0f} a minute: {dip.cause}")
+    return shows(found, outage)
+
+
+def shows(found: Night, outage: datetime) -> bool:
+    """Whether one of the dips is the outage, and its cause the endpoint."""
+    end = outage + timedelta(seconds=_OUTAGE_S)
+    during = [dip for dip in found.dips if dip.span.start < end and dip.span.end > outage]
+    return any("endpoint" in dip.cause for dip in during)
