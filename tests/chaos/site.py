@@ -143,8 +143,9 @@ def open_site(folder: Path, layout: Layout, seed: int) -> Site:
     (folder / "logs").mkdir()
     (folder / "system").mkdir(mode=0o755)
     house = House(home=folder / "home", system=folder / "system", env={})
+    environment = house.environment()
     os.environ.clear()
-    os.environ.update(house.environment())
+    os.environ.update(environment)
     servers = stack.ensure_services(stack.Needs(models=()))
     assert servers.database_url and servers.redis_url
     engine = open_engine(servers.database_url, pool_size=3)
