@@ -48,11 +48,11 @@ class Harvestable:
 
 _HARVESTABLE = text(
     f"""
-    WITH some AS (
+    WITH first AS (
         SELECT id FROM trees WHERE run_id = :run AND status = ANY (:status) ORDER BY ordinal LIMIT {_SAMPLE}
     )
     SELECT count(*) AS trees, coalesce(sum(least(n.nodes, :most)), 0)::bigint AS nodes
-    FROM some s CROSS JOIN LATERAL (
+    FROM first s CROSS JOIN LATERAL (
         SELECT count(*) AS nodes FROM (
             SELECT visits FROM nodes WHERE tree_id = s.id AND parent_key IS NOT NULL AND status = 'scored' OFFSET 0
         ) AS mine WHERE visits > 0 OR NOT :on_paths

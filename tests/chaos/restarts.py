@@ -100,8 +100,9 @@ def trial(folder: Path, seed: int) -> Iterator[Trial]:
     # It has no INSTRUCTREE_HOME: by that the house knows what is its own, and is killed.
     apart = {name: value for name, value in house.environment().items() if not name.startswith("INSTRUCTREE_")}
     endpoint = Program(name="endpoint", part=Part.ENDPOINT, argv=argv, env=apart, log=folder / "endpoint.log")
+    environment = house.environment()
     os.environ.clear()
-    os.environ.update(house.environment())
+    os.environ.update(environment)
     endpoint.start()
     try:
         until(lambda: _answers(port), "the endpoint answers")
