@@ -41,15 +41,15 @@ def _set(**pairs: object) -> tuple[str, ...]:
 
 
 CASES = (
-    Case(name="idea-mcts", seeds=120, options=("--recipe", "idea-mcts")),
-    Case(name="all-trees-at-once", seeds=40, options=("--recipe", "idea-mcts", *_set(trees_at_once=40))),
-    Case(name="gradient-front", seeds=80, options=("--recipe", "gradient-front", *_set(search__nodes=16))),
-    Case(name="calls-a-tree", seeds=60, options=("--recipe", "paced-front", *_set(search__calls=24))),
-    Case(name="capped", seeds=200, options=("--recipe", "idea-mcts", "--max-calls", "1500"), good=(3,)),
+    Case(name="idea-mcts", seeds=300, options=("--recipe", "idea-mcts")),
+    Case(name="all-trees-at-once", seeds=200, options=("--recipe", "idea-mcts", *_set(trees_at_once=200))),
+    Case(name="gradient-front", seeds=200, options=("--recipe", "gradient-front", *_set(search__nodes=16))),
+    Case(name="calls-a-tree", seeds=150, options=("--recipe", "paced-front", *_set(search__calls=24))),
+    Case(name="capped", seeds=400, options=("--recipe", "idea-mcts", "--max-calls", "4000"), good=(3,)),
     Case(
         name="self-instruct",
         seeds=40,
-        options=("--recipe", "self-instruct", *_set(rounds__most=30, rounds__prompts=8, rounds__target=400)),
+        options=("--recipe", "self-instruct", *_set(rounds__prompts=8, rounds__target=600)),
     ),
 )
 

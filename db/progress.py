@@ -38,6 +38,21 @@ def open_trees(connection: Connection, run_id: int) -> list[OpenTree]:
     return [OpenTree(**row._mapping) for row in connection.execute(_OPEN, {"run": run_id})]
 
 
+_WARMING = text(
+    """
+    SELECT extract(epoch FROM n.settled_at - r.created_at)::float8
+    FROM runs r JOIN trees t ON t.run_id = r.id AND t.ordinal = 0
+    JOIN nodes n ON n.tree_id = t.id AND n.parent_key IS NULL WHERE r.id = :run
+    """
+)
+
+
+def warming_s(connection: Connection, run_id: int) -> float | None:
+    """How long it took until the first thing was done: the seed of the first tree was scored. None before that."""
+    found: float | None = connection.execute(_WARMING, {"run": run_id}).scalar_one_or_none()
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harvestable:
     """What trees have for the harvest: how many trees were looked at, and their nodes together."""

@@ -5,7 +5,7 @@ What is left is measured in trees while they grow, each open one counted by how 
 run and by that of the last minute; the two are the ends of the range. A cap may end all of it earlier.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Progress:
     left: Mapping[str, float]
 
 
-def seconds_left(progress: Progress, paces: tuple[Pace, ...]) -> Span:
+def seconds_left(progress: Progress, paces: Sequence[Pace]) -> Span:
     """From the fastest to the slowest of these paces. None while one of them says nothing yet."""
     found = sorted(seconds for pace in paces if (seconds := _at(progress, pace)) is not None)
     if len(found) < len(paces):
@@ -130,15 +130,18 @@ def eta_of(
 ) -> Span:
     """For a run whose trees and examples are counted already; zero when nothing is left.
 
-    `nodes_per_s` is that of the last `window_s` seconds. The run's own pace is of the time in which it was driven.
+    `nodes_per_s` is that of the last `window_s` seconds. The run's own pace is of the time in which it was driven and
+    warm; of a shorter time than the window there is no other.
     """
     if run.status not in ("running", "paused") or run.phase == "ended":
         return OVER
-    driven_s = max(run.driven_s, 1.0)
+    warming_s = progress.warming_s(connection, run.id) or 0.0
+    driven_s = max(run.driven_s - (warming_s if warming_s < run.driven_s else 0.0), 1.0)
     by_role = progress.taken_by_role(connection, run.id)
     whole = sum(by_role.values(), Taken())
-    recent = progress.taken_lately(connection, run.id, window_s)
-    paces = (_pace(whole, evolved / driven_s, driven_s), _pace(recent, nodes_per_s, min(window_s, driven_s)))
+    paces = [_pace(whole, evolved / driven_s, driven_s)]
+    if driven_s > window_s:
+        paces.append(_pace(progress.taken_lately(connection, run.id, window_s), nodes_per_s, window_s))
     return seconds_left(_progress(connection, run, by_role, trees, evolved, pending), paces)
 
 
