@@ -343,14 +343,10 @@ def example(connection: Connection, run_id: int, example_id: int) -> ExampleLine
 
 
 def example_reasons(connection: Connection, run_id: int) -> list[str]:
-    query = "SELECT reason FROM examples WHERE run_id = :run AND reason IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC"
-    return list(connection.scalars(text(query), {"run": run_id}))
-
-
-def example_operators(connection: Connection, run_id: int) -> list[str]:
+    """Why examples were turned down or failed, the most frequent first."""
     query = """
-        SELECT DISTINCT n.operator FROM examples e JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
-        WHERE e.run_id = :run AND n.operator IS NOT NULL ORDER BY 1
+        SELECT reason FROM totals WHERE run_id = :run AND what = 'examples' AND reason <> ''
+        GROUP BY 1 HAVING sum(count) > 0 ORDER BY sum(count) DESC, reason
     """
     return list(connection.scalars(text(query), {"run": run_id}))
 

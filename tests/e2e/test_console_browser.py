@@ -141,6 +141,7 @@ def test_a_live_run_is_seen_and_steered_without_loading_again(house: House, cons
         steer(house, tab, "Cancel the run", "cancelled")
         tab.until("document.querySelector('[data-part=state]').innerText.includes('It was cancelled')")
         assert not tab.js("[...document.querySelectorAll('.steer > *')].some((item) => item.checkVisibility())")
+    assert house.verified("live")
 
 
 def steer(house: House, tab: Tab, button: str, status: str) -> None:

@@ -30,7 +30,7 @@ def all_examples(request: Request) -> Response:
             "counts": views.example_counts(connection, run.id),
             "said_counts": verdicts.counts(connection, run.id),
             "reasons": browse.example_reasons(connection, run.id),
-            "operators": browse.example_operators(connection, run.id),
+            "operators": sorted(run.config.get("search", {}).get("operators") or ()),
         }
     choices = {"statuses": STATUSES, "verdicts": VERDICTS, "sorts": browse.SORTS}
     more = pager.total > browse.MOST_COUNTED
