@@ -215,6 +215,7 @@ def test_a_tree_of_five_thousand_nodes_is_drawn_told_and_played(console: Console
     assert time.monotonic() - began < 15
     assert tab.js("document.getElementById('moment').value").startswith("5,000 nodes")
     assert colours(tab) > 6
+    tab.js("document.getElementById('told').replaceChildren()")
     box = tab.js("document.getElementById('tree').getBoundingClientRect().toJSON()")
     tab.click_at(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.until("document.querySelector('#told h2')?.innerText === 'Seed'")

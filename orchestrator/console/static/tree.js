@@ -42,7 +42,10 @@ const bounds = () => {
     top = Math.min(top, tree.y[i]);
     bottom = Math.max(bottom, tree.y[i]);
   }
-  return { left, right, top, bottom };
+  if (tree.layout === "rows") return { left, right, top, bottom };
+  // Rings keep their seed in the middle.
+  const reach = [Math.max(right, -left), Math.max(bottom, -top)];
+  return { left: -reach[0], right: reach[0], top: -reach[1], bottom: reach[1] };
 };
 const MARGIN = 34;
 const fit = () => {
