@@ -31,8 +31,8 @@ _PROPOSE = text(
 
 def propose(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Adds harvested instructions: columns run_id, tree_id, node_key, instruction, status, reason."""
-    if rows:
-        connection.execute(_PROPOSE, {"rows": totals.listed(rows)})
+    for some in totals.listed(rows):
+        connection.execute(_PROPOSE, {"rows": some})
 
 
 def _settling(changes: str) -> str:
@@ -68,8 +68,8 @@ _FAIL_PENDING = text(
 
 def settle(connection: Connection, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Writes what became of pending examples: tree_id, node_key, status, reason, output, calls."""
-    if rows:
-        connection.execute(_SETTLE, {"run": run_id, "rows": totals.listed(rows)})
+    for some in totals.listed(rows):
+        connection.execute(_SETTLE, {"run": run_id, "rows": some})
 
 
 def fail_pending(connection: Connection, run_id: int, reason: str) -> None:

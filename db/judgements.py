@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from db.records import JudgementRow
 from db.schema import judgements, nodes, trees
@@ -17,8 +17,17 @@ def add(connection: Connection, rows: Sequence[JudgementRow]) -> None:
 
 def of_run(connection: Connection, run_id: int, judge: str) -> list[JudgementRow]:
     """All that this judge (`search` or `held_out`) has said in a run."""
+    return _said(connection, trees.c.run_id == run_id, judge)
+
+
+def of_trees(connection: Connection, tree_ids: Sequence[int], judge: str) -> list[JudgementRow]:
+    """All that this judge has said of these trees."""
+    return _said(connection, trees.c.id.in_(tree_ids), judge)
+
+
+def _said(connection: Connection, whose: ColumnElement[bool], judge: str) -> list[JudgementRow]:
     query = select(judgements).join(trees, trees.c.id == judgements.c.tree_id)
-    query = query.where(trees.c.run_id == run_id, judgements.c.judge == judge)
+    query = query.where(whose, judgements.c.judge == judge)
     order = (judgements.c.tree_id, judgements.c.node_key, judgements.c.sample)
     return [
         JudgementRow(
@@ -35,25 +44,6 @@ def of_run(connection: Connection, run_id: int, judge: str) -> list[JudgementRow
         )
         for row in connection.execute(query.order_by(*order))
     ]
-
-
-def first_rewards(connection: Connection, run_id: int) -> dict[tuple[int, str], tuple[float, int]]:
-    """The rewards of nodes that were judged more than once, and of how many judgements they are the means.
-
-    Keys are (tree id, node key). Nodes that only the held-out judge has seen again are not among them.
-    """
-    query = select(nodes.c.tree_id, nodes.c.key, nodes.c.reward, nodes.c.judgements).join(
-        trees, trees.c.id == nodes.c.tree_id
-    )
-    again = select(judgements.c.node_key).where(
-        judgements.c.tree_id == nodes.c.tree_id,
-        judgements.c.node_key == nodes.c.key,
-        judgements.c.judge == "search",
-        judgements.c.reward.is_not(None),
-    )
-    query = query.where(trees.c.run_id == run_id, nodes.c.reward.is_not(None))
-    query = query.where(or_(nodes.c.judgements > 1, again.exists()))
-    return {(row.tree_id, row.key): (row.reward, row.judgements) for row in connection.execute(query)}
 
 
 def noise(connection: Connection, run_id: int) -> float | None:

@@ -62,8 +62,7 @@ _SETTLED = (
 
 def settle(connection: Connection, rows: Sequence[NodeRow]) -> None:
     """Writes what became of nodes: status, text, scores, reason; their calls are added to those they have."""
-    if rows:
-        values = totals.listed({name: getattr(row, name) for name in _SETTLED} for row in rows)
+    for values in totals.listed({name: getattr(row, name) for name in _SETTLED} for row in rows):
         connection.execute(_SETTLE, {"rows": values})
 
 
@@ -81,8 +80,8 @@ def roll_out(connection: Connection, rows: Sequence[RolloutRow], statistics: Seq
     """Appends rollouts and writes the visits and value sums that follow from them."""
     if rows:
         connection.execute(insert(rollouts), [asdict(row) for row in rows])
-        values = totals.listed({name: getattr(row, name) for name in _CREDITED} for row in statistics)
-        connection.execute(_CREDIT, {"rows": values})
+        for values in totals.listed({name: getattr(row, name) for name in _CREDITED} for row in statistics):
+            connection.execute(_CREDIT, {"rows": values})
 
 
 def of_trees(connection: Connection, tree_ids: Sequence[int]) -> list[NodeRow]:

@@ -266,8 +266,7 @@ def set_tree_status(
     connection: Connection, harvestable: Mapping[int, int], status: str, *, reason: str | None = None
 ) -> None:
     """Sets these trees' status, and how many nodes of each may be harvested by the paths of its rollouts."""
-    if harvestable:
-        listed = totals.listed({"id": tree_id, "harvestable": count} for tree_id, count in harvestable.items())
+    for listed in totals.listed({"id": tree_id, "harvestable": count} for tree_id, count in harvestable.items()):
         connection.execute(_SET_TREES, {"trees": listed, "status": status, "reason": reason})
 
 

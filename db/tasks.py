@@ -10,7 +10,7 @@ Every write of a worker names the lease token, which grows with each claim; a st
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Double, Row, Select, case, delete, func, select, text, tuple_, update
@@ -46,23 +46,23 @@ _ENQUEUE = text(
 
 def enqueue(connection: Connection, run_id: int, new: Sequence[NewTask]) -> list[tuple[int, str]]:
     """Adds tasks; one that exists already (same run and key) is left alone. Returns (id, kind) of those added."""
-    if not new:
-        return []
-    rows = (
-        {
-            "tree_id": task.tree_id,
-            "key": task.key,
-            "kind": task.kind,
-            "payload": task.payload,
-            "reserved_calls": task.reserved.calls,
-            "reserved_tokens": task.reserved.tokens,
-            "reserved_nusd": task.reserved.nusd,
-            "deadline_s": task.deadline_s,
-        }
-        for task in new
-    )
-    added = connection.execute(_ENQUEUE, {"run": run_id, "rows": listed(rows)})
-    return [(row.id, row.kind) for row in added]
+    added: list[tuple[int, str]] = []
+    for rows in listed(map(_values, new)):
+        added += [(row.id, row.kind) for row in connection.execute(_ENQUEUE, {"run": run_id, "rows": rows})]
+    return added
+
+
+def _values(task: NewTask) -> Json:
+    return {
+        "tree_id": task.tree_id,
+        "key": task.key,
+        "kind": task.kind,
+        "payload": task.payload,
+        "reserved_calls": task.reserved.calls,
+        "reserved_tokens": task.reserved.tokens,
+        "reserved_nusd": task.reserved.nusd,
+        "deadline_s": task.deadline_s,
+    }
 
 
 _CLAIM = text(
@@ -285,6 +285,13 @@ def finished(connection: Connection, run_id: int, limit: int) -> list[TaskRow]:
         .limit(limit)
     )
     return [_task(row) for row in rows]
+
+
+def unapplied(connection: Connection, run_ids: Collection[int]) -> int:
+    """How many tasks of these runs have ended and were not applied."""
+    ended = tasks.c.state.in_(("done", "failed")), tasks.c.applied_at.is_(None)
+    query = select(func.count()).select_from(tasks).where(tasks.c.run_id.in_(list(run_ids)), *ended)
+    return int(connection.execute(query).scalar_one())
 
 
 def outstanding(connection: Connection, run_id: int) -> list[TaskRow]:

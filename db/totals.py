@@ -11,13 +11,15 @@ Whoever writes here holds the row of the run, so nobody waits for a sum.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from db.records import Json
 
+# Rows sent in one statement.
+_TOGETHER = 1000
 SCORES = ("quality", "diversity", "complexity", "reward")
 _SUMMED = ("count", *SCORES)
 _COUNTED = ("calls", "tokens_in", "tokens_out", "nusd", "unpriced", "seconds")
@@ -66,13 +68,15 @@ _ADD = text(
 def add(connection: Connection, run_id: int, what: str, fates: Iterable[tuple[str, str | None]]) -> None:
     """Counts new rows without scores, each by its status and reason."""
     counts = Counter((status, reason or "") for status, reason in fates)
-    rows = listed({"status": s, "reason": r, "count": count} for (s, r), count in counts.items())
-    connection.execute(_ADD, {"run": run_id, "what": what, "rows": rows})
+    for rows in listed({"status": s, "reason": r, "count": count} for (s, r), count in counts.items()):
+        connection.execute(_ADD, {"run": run_id, "what": what, "rows": rows})
 
 
-def listed(rows: Iterable[Json]) -> str:
-    """Rows for `json_to_recordset`: many in one statement, and the statement is the same however many."""
-    return json.dumps(list(rows))
+def listed(rows: Iterable[Json]) -> Iterator[str]:
+    """Rows for `json_to_recordset`, a thousand at a time: the statement is the same however many they are."""
+    every = list(rows)
+    for start in range(0, len(every), _TOGETHER):
+        yield json.dumps(every[start : start + _TOGETHER])
 
 
 _CALLS = """

@@ -14,6 +14,11 @@ Hints = list[tuple[int, str]]
 class Course(Protocol):
     """All of it happens inside the transaction of one tick; when that fails, `load` reads everything again."""
 
+    @property
+    def is_busy(self) -> bool:
+        """The next step has something to do, whether results come or not."""
+        ...
+
     def load(self, connection: Connection, run_id: int) -> None:
         """Takes the run up from its rows."""
 

@@ -32,7 +32,10 @@ BROKEN_ENDPOINT = "EndpointBroken"
 
 
 class Driver:
-    """Drives one run that this process owns, one transaction per `tick`."""
+    """Drives one run that this process owns, one transaction per `tick`.
+
+    `unready` is how many tasks the last one found that had ended and could not be applied yet.
+    """
 
     def __init__(self, engine: Engine, run: Run) -> None:
         self._engine = engine
@@ -42,6 +45,7 @@ class Driver:
         self._changes = run.changes
         self._loaded = False
         self._traces = Traces(run)
+        self.unready = 0
 
     @property
     def run(self) -> Run:
@@ -99,7 +103,7 @@ class Driver:
         self._run = runs.by_id(connection, self._run.id)
         added = self._course.step(connection, self._run)
         self._run = runs.by_id(connection, self._run.id)
-        return bool(applied or added), added
+        return bool(applied or added or self._course.is_busy), added
 
     def _take_in_changes(self) -> None:
         """What reads the configuration is made anew. Caps need none of that: they are read at every step."""
@@ -110,7 +114,9 @@ class Driver:
 
     def _apply(self, connection: Connection) -> int:
         """Takes in what workers finished, and what it cost; their tasks are done with."""
-        finished = self._course.ready(tasks.finished(connection, self._run.id, BATCH))
+        ended = tasks.finished(connection, self._run.id, BATCH)
+        finished = self._course.ready(ended)
+        self.unready = len(ended) - len(finished)
         if not finished:
             return 0
         replayed = self._course.apply(connection, self._run, finished)

@@ -1,52 +1,31 @@
 """From grown trees to examples: the best are judged once more, examples are chosen, answered, and examined.
 
 Three phases of a run: `judging` (if it asks for second judgements), `responding`, `ended`. Every step happens inside
-the transaction of one tick.
+the transaction of one tick. Before a phase is entered the trees are read, a few of them each step, and the candidates
+gone through, a few each step: what was gathered so far is in memory alone, and is gathered again after a restart.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from db import examples, judgements, nodes, runs, tasks, views
-from db.records import JudgementRow, NewTask, Run, Spend, TreeRow
+from db import examples, nodes, runs, tasks, views
+from db.records import NewTask, Run, Spend
 from orchestrator.budget import Prompts, committed, out_of_time
 from orchestrator.config import TreeConfig
 from orchestrator.course import Hints
 from orchestrator.endings import end
-from orchestrator.forest import Growing, restored
+from orchestrator.gathering import GENEROUS, Gathering
 from orchestrator.growth import Writes
 from orchestrator.issue import NOTHING, Purse, judging_task, response_task
-from orchestrator.pool import Candidate, Verdict, choose, ranked
-from orchestrator.search import candidates
-from orchestrator.search.harvest import estimates, evolved
-from orchestrator.seeds import Seed
+from orchestrator.pool import Candidate, Choice, Verdict
 from workers.contracts import Reason
 
-# So many more than may be chosen are judged again: who was unlucky the first time shall have a chance.
-_GENEROUS = 1.5
+# Candidates gone through at once.
 BATCH = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """What the judges of the search said of a run's nodes after their first word: mean rewards, and of how many."""
-
-    means: Mapping[tuple[int, str], float]
-    counts: Mapping[tuple[int, str], int]
-    noise: float
-
-    def of_tree(self, growing: Growing) -> dict[str, float]:
-        """The estimate of each node of a tree (policies.md, 2)."""
-        mine = {key for tree, key in self.means if tree == growing.row.id}
-        return estimates(
-            growing.tree,
-            noise=self.noise,
-            judgements={key: self.counts[growing.row.id, key] for key in mine},
-            scores={key: self.means[growing.row.id, key] for key in mine},
-        )
+# Room for near-copies among those that come first: so many times the size, and so many more.
+_ROOM, _MORE = 2, 1000
 
 
 class Harvest:
@@ -56,29 +35,50 @@ class Harvest:
         self._config = config
         self._chosen = config.harvest
         self._prompts = prompts
+        self._gathering: Gathering | None = None
+        self._choice: Choice | None = None
+
+    @property
+    def is_gathering(self) -> bool:
+        """Candidates are being gathered: the next step needs no results."""
+        return self._gathering is not None
+
+    def forget(self) -> None:
+        """What was gathered is not to be relied upon."""
+        self._gathering = self._choice = None
 
     def begin(self, connection: Connection, run: Run) -> Hints:
-        """All trees have grown as far as they will."""
-        if self._chosen.again and (added := self._judge_again(connection, run)):
-            return added
-        return self._choose(connection, run)
+        """All trees have grown as far as they will, or have been judged again: gathers, then takes the next phase."""
+        again = bool(self._chosen.again) and run.phase == "growing"
+        gathering = self._gathering or self._fresh(again=again)
+        self._gathering = gathering
+        if gathering.read_on(connection, run.id):
+            return []
+        return self._judge_again(connection, run, gathering) if again else self._choose(connection, run, gathering)
 
     def step(self, connection: Connection, run: Run) -> Hints:
         """Goes on once nothing is under way any more."""
-        if run.phase == "judging":
-            return [] if tasks.any_open(connection, run.id) else self._choose(connection, run)
-        self._await_responses(connection, run)
-        return []
+        if run.phase == "responding":
+            self._await_responses(connection, run)
+            return []
+        if not self.is_gathering and tasks.any_open(connection, run.id):
+            return []
+        return self.begin(connection, run)
 
-    def _judge_again(self, connection: Connection, run: Run) -> Hints:
-        found, _ = self._candidates(connection, run, generous=True)
-        best = ranked(found, self._chosen.mode, self._config.seed)[: math.ceil(_GENEROUS * self._chosen.size)]
+    def _fresh(self, *, again: bool) -> Gathering:
+        if again:
+            return Gathering(self._config, math.ceil(GENEROUS * self._chosen.size), generous=True)
+        return Gathering(self._config, _ROOM * self._chosen.size + _MORE)
+
+    def _judge_again(self, connection: Connection, run: Run, gathering: Gathering) -> Hints:
+        best = gathering.first()
         repeats = 1 + self._config.work.judges.repeats
         wanted = [
             judging_task(tree_id, parent, keys, self._config.work, self._prompts, sample=number * repeats)
             for number in range(1, self._chosen.again + 1)
             for (tree_id, parent), keys in _litters(best).items()
         ]
+        self.forget()
         runs.set_phase(connection, run.id, "judging")
         return self._issue(connection, run, wanted, keep=self._answers(len(best)))
 
@@ -87,11 +87,23 @@ class Harvest:
             return Spend()
         return response_task(0, "", self._config.work, self._prompts).reserved.times(min(count, self._chosen.size))
 
-    def _choose(self, connection: Connection, run: Run) -> Hints:
-        """Passes the candidates by the diversity gate, and asks for what is still to be known of the examples."""
-        found, seeds = self._candidates(connection, run)
-        order = ranked(found, self._chosen.mode, self._config.seed)
-        verdicts = choose(order, seeds=seeds, size=self._chosen.size, duplicate=self._chosen.duplicate)
+    def _choose(self, connection: Connection, run: Run, gathering: Gathering) -> Hints:
+        """Goes through the next candidates; after the last, examples are made of those that were accepted."""
+        order = gathering.first()
+        choice = self._choice or Choice(gathering.seeds, size=self._chosen.size, duplicate=self._chosen.duplicate)
+        self._choice = choice
+        done = len(choice.verdicts)
+        choice.take(order[done : done + BATCH])
+        if not choice.is_full and len(choice.verdicts) < len(order):
+            return []
+        self.forget()
+        if not choice.is_full and gathering.let_go:  # so many were near-copies that those let go are wanted after all
+            self._gathering = Gathering(self._config, 4 * gathering.most)
+            return []
+        return self._settle(connection, run, choice.verdicts)
+
+    def _settle(self, connection: Connection, run: Run, verdicts: Sequence[Verdict]) -> Hints:
+        """Makes examples, and asks for what is still to be known of them."""
         waiting = "pending" if self._chosen.responses else "accepted"
         examples.propose(connection, [_row(run.id, verdict, waiting) for verdict in verdicts])
         runs.set_phase(connection, run.id, "responding")
@@ -100,52 +112,6 @@ class Harvest:
         if not added:
             self._await_responses(connection, run)
         return added
-
-    def _candidates(
-        self, connection: Connection, run: Run, *, generous: bool = False
-    ) -> tuple[list[Candidate], list[str]]:
-        """Harvestable nodes of all trees, read a batch of trees at a time, and the seeds' texts."""
-        rows = runs.trees_of(connection, run.id)
-        found: list[Candidate] = []
-        opened = [row for row in rows if row.status != "waiting"]
-        heard = self._heard(connection, run)
-        for start in range(0, len(opened), BATCH):
-            found += self._candidates_of(connection, opened[start : start + BATCH], heard, generous=generous)
-        return found, [Seed(**row.seed).text for row in rows]
-
-    def _heard(self, connection: Connection, run: Run) -> Heard:
-        again = judgements.of_run(connection, run.id, "search")
-        measured = judgements.noise(connection, run.id)
-        return heard(again, judgements.first_rewards(connection, run.id), measured or self._chosen.noise)
-
-    def _candidates_of(
-        self, connection: Connection, rows: Sequence[TreeRow], heard: Heard, *, generous: bool
-    ) -> list[Candidate]:
-        ids = [row.id for row in rows]
-        found = nodes.of_trees(connection, ids)
-        texts = {(row.tree_id, row.key): row.text or "" for row in found}
-        trees = restored(rows, found, nodes.rollouts_of(connection, ids), {}, self._config.seed)
-        return [
-            Candidate(
-                tree_id=growing.row.id,
-                tree=growing.row.ordinal,
-                key=key,
-                parent=growing.tree.node(key).parent,
-                text=texts[growing.row.id, key],
-                worth=worth,
-            )
-            for growing in trees
-            for key, worth in self._best_of(growing, heard, generous=generous)
-        ]
-
-    def _best_of(self, growing: Growing, heard: Heard, *, generous: bool) -> list[tuple[str, float]]:
-        """The nodes of a tree that may be chosen, best first, and what each is worth."""
-        estimated = heard.of_tree(growing) if self._chosen.mode == "estimate" else {}
-        found = candidates(growing.tree) if self._chosen.mode == "paths" else evolved(growing.tree)
-        worths = {node.key: estimated.get(node.key, node.reward or 0.0) for node in found}
-        most = self._chosen.per_tree
-        limit = None if most is None else math.ceil(most * _GENEROUS) if generous else most
-        return sorted(worths.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
     def _ask_responses(self, connection: Connection, run: Run) -> Hints:
         """One task per example that waits; those the budget cannot pay for fail with that reason."""
@@ -183,19 +149,6 @@ class Harvest:
             _end(connection, run)
 
 
-def heard(again: Sequence[JudgementRow], first: Mapping[tuple[int, str], tuple[float, int]], noise: float) -> Heard:
-    """First and later judgements taken together: each node's mean, every judgement counting as one."""
-    sums: dict[tuple[int, str], float] = {}
-    counts: dict[tuple[int, str], int] = {}
-    for name, (reward, number) in first.items():
-        sums[name], counts[name] = reward * number, number
-    for row in again:
-        if row.reward is not None:
-            sums[row.tree_id, row.node_key] += row.reward
-            counts[row.tree_id, row.node_key] += 1
-    return Heard(means={name: sums[name] / counts[name] for name in sums}, counts=counts, noise=noise)
-
-
 def _litters(chosen: Iterable[Candidate]) -> dict[tuple[int, str | None], list[str]]:
     """Siblings are judged together."""
     found: dict[tuple[int, str | None], list[str]] = {}
@@ -222,9 +175,9 @@ def _end(connection: Connection, run: Run) -> None:
 
 def _left_undone(connection: Connection, run: Run) -> str | None:
     """What a cap has kept from being done; None when it has kept nothing."""
-    trees = runs.trees_of(connection, run.id)
-    unfinished = sum(tree.status in ("cut", "waiting") for tree in trees)
+    trees = views.tree_counts(connection, run.id)
+    unfinished = trees.get("cut", 0) + trees.get("waiting", 0)
     if unfinished:
-        return f"the cap left {unfinished} of {len(trees)} trees not fully grown"
+        return f"the cap left {unfinished} of {sum(trees.values())} trees not fully grown"
     unpaid = views.reasons(connection, run.id).get(Reason.BUDGET, 0)
     return f"the cap left {unpaid} evolutions or responses undone" if unpaid else None

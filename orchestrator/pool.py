@@ -1,6 +1,6 @@
 """The pool: which harvested instructions become examples. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz, process
@@ -28,28 +28,52 @@ class Verdict:
     rejected: Reason | None
 
 
-def ranked(candidates: Iterable[Candidate], mode: str, seed: int) -> list[Candidate]:
+# Candidates are taken in the order of these.
+Rank = tuple[float, float, str]
+
+
+def rank_of(mode: str, seed: int) -> Callable[[Candidate], Rank]:
     """The order in which candidates are taken: at random (mode `paths`), or the best first."""
     if mode == "paths":
-        return sorted(candidates, key=lambda c: (draw(seed, "harvest", c.tree, c.key), c.key))
-    return sorted(candidates, key=lambda c: (-c.worth, c.tree, c.key))
+        return lambda c: (draw(seed, "harvest", c.tree, c.key), 0.0, c.key)
+    return lambda c: (-c.worth, float(c.tree), c.key)
 
 
-def choose(candidates: Iterable[Candidate], *, seeds: Sequence[str], size: int, duplicate: float) -> list[Verdict]:
-    """Goes through the candidates until `size` are accepted, refusing near-copies.
+def ranked(candidates: Iterable[Candidate], mode: str, seed: int) -> list[Candidate]:
+    return sorted(candidates, key=rank_of(mode, seed))
+
+
+class Choice:
+    """Goes through candidates until `size` are accepted, refusing near-copies.
 
     A near-copy is a text whose letters are alike to an accepted one, or to a seed, by at least `duplicate` (0..1).
     """
-    taken = [default_process(text) for text in seeds]
-    verdicts: list[Verdict] = []
-    accepted = 0
-    for candidate in candidates:
-        if accepted >= size:
-            break
-        text = default_process(candidate.text)
-        near = process.extractOne(text, taken, scorer=fuzz.ratio, processor=None, score_cutoff=100 * duplicate)
-        verdicts.append(Verdict(candidate=candidate, rejected=Reason.DUPLICATE if near else None))
-        if near is None:
-            accepted += 1
-            taken.append(text)
-    return verdicts
+
+    def __init__(self, seeds: Sequence[str], *, size: int, duplicate: float) -> None:
+        self._taken = [default_process(text) for text in seeds]
+        self._left = size
+        self._least = 100 * duplicate
+        self.verdicts: list[Verdict] = []
+
+    @property
+    def is_full(self) -> bool:
+        return self._left <= 0
+
+    def take(self, candidates: Iterable[Candidate]) -> None:
+        """Judges one after the other, as long as there is room."""
+        for candidate in candidates:
+            if self.is_full:
+                return
+            text = default_process(candidate.text)
+            near = process.extractOne(text, self._taken, scorer=fuzz.ratio, processor=None, score_cutoff=self._least)
+            self.verdicts.append(Verdict(candidate=candidate, rejected=Reason.DUPLICATE if near else None))
+            if near is None:
+                self._left -= 1
+                self._taken.append(text)
+
+
+def choose(candidates: Iterable[Candidate], *, seeds: Sequence[str], size: int, duplicate: float) -> list[Verdict]:
+    """What becomes of candidates in this order; those that there was no room for are left out."""
+    choice = Choice(seeds, size=size, duplicate=duplicate)
+    choice.take(candidates)
+    return choice.verdicts

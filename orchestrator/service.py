@@ -15,6 +15,7 @@ from db.records import Run
 from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
 from orchestrator.endings import pause
 from orchestrator.hints import Hints
+from orchestrator.waiting import gather, wait_for_results
 
 log = structlog.get_logger()
 
@@ -43,18 +44,26 @@ class Orchestrator:
             ServiceError: the database was migrated meanwhile: what we write may not be all that there is to be written.
         """
         while not stop.is_set():
+            began_s = time.monotonic()
             try:
-                moved = self.round()
+                if self.round():
+                    gather(began_s, stop)
+                else:
+                    self._wait(stop)
             except AWAY as error:
                 log.warning("database_away", cause=cause_of(error))
                 stop.wait(1.0)
-                continue
             except ServiceError:
                 self._leave()
                 raise
-            if not moved:
-                stop.wait(IDLE_S)
         self._leave()
+
+    def _wait(self, stop: Event) -> None:
+        if self._drivers:
+            known = sum(driver.unready for driver in self._drivers.values())
+            wait_for_results(self._engine, self._drivers, stop, known=known)
+        else:
+            stop.wait(IDLE_S)
 
     def round(self) -> bool:
         """One tick of every run in hand, after adopting what is free. Returns whether anything moved."""

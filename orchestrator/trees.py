@@ -23,6 +23,11 @@ class Trees:
 
     def load(self, connection: Connection, run_id: int) -> None:
         self._growth.load(connection, run_id)
+        self._harvest.forget()
+
+    @property
+    def is_busy(self) -> bool:
+        return self._harvest.is_gathering
 
     def ready(self, finished: Sequence[TaskRow]) -> list[TaskRow]:
         """All: the core is told in any order, and counts results in the order in which it asked for them."""
@@ -37,7 +42,7 @@ class Trees:
         return sum(news.replayed for news in applied)
 
     def step(self, connection: Connection, run: Run) -> Hints:
-        if run.phase != "growing":
+        if run.phase != "growing" or self._harvest.is_gathering:
             return self._harvest.step(connection, run)
         added, blocked = self._growth.step(connection, run)
         if not added and self._growth.is_over:

@@ -49,6 +49,10 @@ class Widening:
         self._texts_a_prompt = generation.listed(config.rounds.shown)
         self._calls_a_text = generation.calls_a_text
 
+    @property
+    def is_busy(self) -> bool:
+        return False
+
     def load(self, connection: Connection, run_id: int) -> None:
         self._pool = Pool(lexical=self._config.filter.lexical)
         self._pool.load(

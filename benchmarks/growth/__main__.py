@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from threading import Event
 
 import psutil
 from sqlalchemy import Engine
@@ -34,7 +35,7 @@ from orchestrator.begin import begin
 from orchestrator.config import build
 from orchestrator.driver import OWNER_LEASE_S, Driver
 from orchestrator.seeds import Seed, Seeds
-from orchestrator.service import IDLE_S
+from orchestrator.waiting import gather, wait_for_results
 from workers.llm.scripted import answers, writing
 
 MODEL = {"model": "scripted", "usd_per_million_in": 0.15, "usd_per_million_out": 0.6}
@@ -105,7 +106,7 @@ class Measured:
     def __init__(self, engine: Engine, run: Run, postmaster: psutil.Process, hands: psutil.Process) -> None:
         self._engine, self._run, self._postmaster, self._hands = engine, run, postmaster, hands
         self._driver = Driver(engine, run)
-        self._longest_s = 0.0
+        self._never, self._longest_s = Event(), 0.0
         self._before, self._nodes = self._clock(), 0
         self.found: list[Checkpoint] = []
 
@@ -140,8 +141,10 @@ class Measured:
             self._longest_s = max(self._longest_s, time.monotonic() - began)
             if self._driver.over:
                 return
-            if not moved:
-                time.sleep(IDLE_S)
+            if moved:
+                gather(began, self._never)
+            else:
+                wait_for_results(self._engine, [self._run.id], self._never, known=self._driver.unready)
 
     def _counted(self) -> int:
         with self._engine.connect() as connection:
