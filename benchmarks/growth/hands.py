@@ -1,4 +1,4 @@
-"""Hands without a network: tasks are claimed, answered and written as workers do it, many in one statement.
+"""Hands without a network: tasks are claimed, read, answered and finished by the functions of a worker, 200 at a time.
 
 The texts, grades and tags are the scripted model's, made by its own functions; every call is looked up, announced and
 recorded in the ledger by the functions of the gateway. Left out are prompts, parsing, guards, Celery and the endpoint.
@@ -6,19 +6,22 @@ recorded in the ledger by the functions of the gateway. Left out are prompts, pa
     python -m benchmarks.growth.hands ADDRESS_OF_DATABASE
 """
 
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
+from db import tasks
 from db.engine import open_engine
 from db.records import AttemptRow, CallRow, Lease
+from workers.bodies.evaluate import EvaluateTexts
+from workers.bodies.expand import ExpandTexts
 from workers.contracts import (
+    MAX_ATTEMPTS,
     EvaluatePayload,
     EvaluateResult,
     Evolved,
@@ -33,40 +36,16 @@ from workers.contracts import (
 )
 from workers.llm.page import Lookup, Record, write_page
 from workers.llm.scripted import answers, writing
+from workers.reading import Texts, read_all
 
 T = TypeVar("T")
-Texts = Mapping[tuple[int, str], str]
 
 BATCH = 200
 LEASE_S = 120.0
 IDLE_S = 0.005
 MODEL, ENDPOINT, SEED = "scripted", "default", 0
-# `db.tasks.claim`, `db.nodes.texts` and `db.tasks.finish`, each for many at once.
-_CLAIM = text(
-    """
-    UPDATE tasks k SET state = 'leased', attempts = k.attempts + 1, lease_token = k.lease_token + 1, worker = 'bulk',
-        lease_until = now() + make_interval(secs => :lease_s), deadline = now() + make_interval(secs => k.deadline_s)
-    FROM (
-        SELECT t.id FROM tasks t JOIN runs r ON r.id = t.run_id
-        WHERE t.state = 'ready' AND t.not_before <= now() AND r.status = 'running'
-        ORDER BY t.not_before LIMIT :most FOR UPDATE OF t SKIP LOCKED
-    ) AS ready WHERE k.id = ready.id
-    RETURNING k.id, k.lease_token, k.run_id, k.tree_id, k.kind, k.payload, k.attempts, k.deadline_s
-    """
-)
-_TEXTS = text(
-    """
-    SELECT n.tree_id, n.key, n.text FROM json_to_recordset(CAST(:rows AS json)) AS v (tree_id bigint, key text)
-    JOIN nodes n ON n.tree_id = v.tree_id AND n.key = v.key
-    """
-)
-_FINISH = text(
-    """
-    UPDATE tasks k SET state = 'done', result = v.result, lease_until = NULL, error = NULL, ended_at = now()
-    FROM json_to_recordset(CAST(:rows AS json)) AS v (id bigint, token bigint, result jsonb)
-    WHERE k.id = v.id AND k.lease_token = v.token AND k.state = 'leased'
-    """
-)
+# What hints tell workers.
+_READY = text("SELECT id FROM tasks WHERE state = 'ready' AND not_before <= now() ORDER BY not_before LIMIT :most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,19 +85,18 @@ class Voice:
         return key
 
 
-def expanded(payload: ExpandPayload, texts: Texts, voice: Voice) -> ExpandResult:
-    parent = texts[payload.tree_id, payload.parent]
+def expanded(payload: ExpandPayload, texts: ExpandTexts, voice: Voice) -> ExpandResult:
     found = []
     for child in payload.children:
-        made = writing.evolved(parent, answers.chance_of(SEED, child.key))
-        call = voice.say("evolver", child.key, made, 200 + answers.tokens(parent))
+        made = writing.evolved(texts.parent, answers.chance_of(SEED, child.key))
+        call = voice.say("evolver", child.key, made, 200 + answers.tokens(texts.parent))
         found.append(Evolved(key=child.key, text=made, calls=(call,)))
     return ExpandResult(children=tuple(found))
 
 
-def evaluated(payload: EvaluatePayload, texts: Texts, voice: Voice) -> EvaluateResult:
+def evaluated(payload: EvaluatePayload, texts: EvaluateTexts, voice: Voice) -> EvaluateResult:
     """A rubric and a list of tags, one call each for all siblings, as a chat model is asked."""
-    mine = {key: texts[payload.tree_id, key] for key in payload.nodes}
+    mine = texts.nodes
     asked = 300 + sum(map(answers.tokens, mine.values()))
     grades = {key: (_grade(one, "quality"), _grade(one, "complexity")) for key, one in mine.items()}
     tags = {key: writing.tags(one, answers.chance_of(SEED, "tags", one)) for key, one in mine.items()}
@@ -144,29 +122,24 @@ def _grade(one: str, dimension: str) -> float:
     return float(round(writing.grade(one, dimension, answers.chance_of(SEED, "grade", dimension, one))))
 
 
-def responded(payload: RespondPayload, texts: Texts, voice: Voice) -> RespondResult:
-    asked = texts[payload.tree_id, payload.node]
+def responded(payload: RespondPayload, asked: str, voice: Voice) -> RespondResult:
     said = writing.answered(asked, answers.chance_of(SEED, payload.node))
     return RespondResult(output=said, calls=(voice.say("responder", payload.node, said, answers.tokens(asked)),))
 
 
-def carried_out(lease: Lease, payload: TreePayload, texts: Texts) -> Done:
+def carried_out(lease: Lease, payload: TreePayload, texts: Texts | KeyError) -> Done:
     voice = Voice(lease=lease)
     result: TreeResult
     if isinstance(payload, ExpandPayload):
+        assert isinstance(texts, ExpandTexts)
         result = expanded(payload, texts, voice)
     elif isinstance(payload, EvaluatePayload):
+        assert isinstance(texts, EvaluateTexts)
         result = evaluated(payload, texts, voice)
     else:
+        assert isinstance(texts, str)
         result = responded(payload, texts, voice)
     return Done(lease=lease, result=result, calls=voice.calls)
-
-
-def _needed(payload: TreePayload) -> Sequence[str]:
-    """The nodes whose texts a task needs."""
-    if isinstance(payload, ExpandPayload):
-        return (payload.parent,)
-    return payload.nodes if isinstance(payload, EvaluatePayload) else (payload.node,)
 
 
 def _attempt(done: Done, call: CallRow) -> AttemptRow:
@@ -195,8 +168,8 @@ class Hands:
         if not leases:
             return 0
         payloads = [tree_payload_of.validate_python(lease.payload) for lease in leases]
-        texts = self._transaction(lambda connection: _texts(connection, payloads))
-        done = [carried_out(*pair, texts) for pair in zip(leases, payloads, strict=True)]
+        texts = self._transaction(lambda connection: read_all(connection, payloads))
+        done = [carried_out(*one) for one in zip(leases, payloads, texts, strict=True)]
         attempts = [_attempt(one, call) for one in done for call in one.calls]
         lookups = [Lookup(attempt.key) for attempt in attempts]
         page = self._transaction(lambda connection: write_page(connection, [], [*lookups, *attempts]))
@@ -213,32 +186,14 @@ class Hands:
 
 
 def _claim(connection: Connection) -> list[Lease]:
-    return [
-        Lease(
-            task_id=row.id,
-            token=row.lease_token,
-            run_id=row.run_id,
-            tree_id=row.tree_id,
-            kind=row.kind,
-            payload=row.payload,
-            attempts=row.attempts,
-            deadline_s=row.deadline_s,
-        )
-        for row in connection.execute(_CLAIM, {"lease_s": LEASE_S, "most": BATCH})
-    ]
-
-
-def _texts(connection: Connection, payloads: Sequence[TreePayload]) -> Texts:
-    wanted = [{"tree_id": payload.tree_id, "key": key} for payload in payloads for key in _needed(payload)]
-    return {(row.tree_id, row.key): row.text for row in connection.execute(_TEXTS, {"rows": json.dumps(wanted)})}
+    ready = list(connection.scalars(_READY, {"most": BATCH}))
+    claimed = tasks.claim_all(connection, ready, worker="bulk", lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+    return list(claimed.values())
 
 
 def _finish(connection: Connection, done: Sequence[Done]) -> None:
-    rows = [
-        {"id": one.lease.task_id, "token": one.lease.token, "result": one.result.model_dump(mode="json")}
-        for one in done
-    ]
-    if connection.execute(_FINISH, {"rows": json.dumps(rows)}).rowcount != len(done):
+    ended = [(one.lease, one.result.model_dump(mode="json")) for one in done]
+    if len(tasks.finish_all(connection, ended)) != len(done):
         raise RuntimeError("a lease was lost")
 
 

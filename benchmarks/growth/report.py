@@ -18,8 +18,8 @@ Made by `make bench-growth`, never by hand. {conditions}
 A run of `idea-mcts`, 26 nodes a tree, {at_once} trees at once, on the local stack's PostgreSQL with its settings as
 they come. The orchestrator's own driver grows it and harvests it at the end; one process of hands carries tasks out
 without a network: texts, grades and tags are the scripted model's, and each call is looked up, announced and recorded
-in the ledger by the gateway's functions, about two calls a node. The hands claim and finish many tasks in one
-statement, and render no prompts: what a worker costs, `make bench` measures.
+in the ledger by the gateway's functions, about two calls a node. The hands render no prompts and guard nothing: what a
+worker costs, `make bench` measures.
 
 Wall and processor time are for one node of the span since the line before; the processor's of the driver, of all
 processes of the database, of the hands. Bytes are of the whole database with its indices. A claim is the product's
