@@ -59,22 +59,29 @@ _WAIT = "CASE WHEN claimed_at IS NOT NULL THEN greatest(extract(epoch FROM claim
 _RUN = "CASE WHEN claimed_at IS NOT NULL THEN greatest(extract(epoch FROM ended_at - claimed_at), 0)::float8 END"
 _LAG = "greatest(extract(epoch FROM now() - ended_at), 0)::float8"
 _PLAIN = ("done", "failed", "retries", "wait_s", "run_s", "lag_s")
+# What they brought: answers in the ledger, their tokens, nano-dollars and seconds; evolutions.
+_BROUGHT = ("calls", "tokens", "nusd", "call_s", "nodes")
 
 _RECORD = text(
     f"""
     WITH closed AS (
         SELECT run_id, kind, state, attempts, not_before, ended_at, deadline - make_interval(secs => deadline_s)
-            AS claimed_at
-        FROM tasks WHERE id = ANY (:ids) AND ended_at IS NOT NULL
+            AS claimed_at, paid.*, CASE WHEN kind = 'expand' THEN jsonb_array_length(payload -> 'children') ELSE 0 END
+            AS nodes
+        FROM tasks, LATERAL (
+            SELECT count(*) AS calls, coalesce(sum(c.tokens_in + c.tokens_out), 0) AS tokens,
+                   coalesce(sum(c.nusd), 0) AS nusd, coalesce(sum(c.latency_s), 0) AS call_s
+            FROM calls c WHERE c.task_id = tasks.id
+        ) AS paid WHERE id = ANY (:ids) AND ended_at IS NOT NULL
     )
-    INSERT INTO minutes (run_id, minute, kind, {", ".join(_PLAIN)}, waits, runs)
+    INSERT INTO minutes (run_id, minute, kind, {", ".join(_PLAIN + _BROUGHT)}, waits, runs)
     SELECT run_id, date_trunc('minute', ended_at), kind,
            count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'),
            sum(greatest(attempts - 1, 0)), coalesce(sum({_WAIT}), 0), coalesce(sum({_RUN}), 0), sum({_LAG}),
-           {_counted(_WAIT)}, {_counted(_RUN)}
+           {", ".join(f"sum({name})" for name in _BROUGHT)}, {_counted(_WAIT)}, {_counted(_RUN)}
     FROM closed GROUP BY 1, 2, 3
     ON CONFLICT (run_id, minute, kind) DO UPDATE SET
-        {", ".join(f"{name} = minutes.{name} + excluded.{name}" for name in _PLAIN)},
+        {", ".join(f"{name} = minutes.{name} + excluded.{name}" for name in _PLAIN + _BROUGHT)},
         waits = {_added("waits")}, runs = {_added("runs")}
     """
 )
@@ -85,7 +92,46 @@ def record(connection: Connection, task_ids: Sequence[int]) -> None:
     connection.execute(_RECORD, {"ids": list(task_ids)})
 
 
-_SUMS = ", ".join(f"sum({name})::{'float8' if name.endswith('_s') else 'bigint'} AS {name}" for name in _PLAIN)
+def _sum(name: str) -> str:
+    return f"coalesce(sum({name}), 0)::{'float8' if name.endswith('_s') else 'bigint'} AS {name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lately:
+    """What so many seconds brought: answers in the ledger, their tokens, nano-dollars (of known prices) and seconds,
+    and evolutions.
+    """
+
+    seconds: float
+    calls: int
+    tokens: int
+    nusd: int
+    call_s: float
+    nodes: int
+
+    def rates(self) -> Mapping[str, float]:
+        return {f"{name}_per_s": getattr(self, name) / self.seconds for name in ("calls", "nodes", "tokens")}
+
+
+_LATELY = text(
+    f"""
+    WITH span AS (
+        SELECT id, created_at, until, date_trunc('minute', until) - interval '1 minute' AS since
+        FROM (SELECT id, created_at, coalesce(finished_at, now()) AS until FROM runs WHERE id = :run) AS r
+    )
+    SELECT greatest(extract(epoch FROM until - greatest(since, created_at)), 1)::float8 AS seconds,
+           {", ".join(_sum(name) for name in _BROUGHT)}
+    FROM span LEFT JOIN minutes m ON m.run_id = span.id AND m.minute >= since GROUP BY until, since, created_at
+    """
+)
+
+
+def lately(connection: Connection, run_id: int) -> Lately:
+    """Of this minute and the one before it, or the last two of a run that is over."""
+    return Lately(**connection.execute(_LATELY, {"run": run_id}).one()._mapping)
+
+
+_SUMS = ", ".join(_sum(name) for name in _PLAIN)
 _ARRAYS = ", ".join(
     f"ARRAY[{', '.join(f'sum({name}[{place}])::bigint' for place in range(1, len(BOUNDS_S) + 2))}] AS {name}"
     for name in ("waits", "runs")

@@ -111,19 +111,6 @@ def taken_by_role(connection: Connection, run_id: int) -> Mapping[str, Taken]:
     return found
 
 
-_RECENT = text(
-    """
-    SELECT count(*) AS calls, coalesce(sum(latency_s), 0)::float8 AS seconds,
-           coalesce(sum(tokens_in + tokens_out), 0)::bigint AS tokens, coalesce(sum(nusd), 0)::bigint AS nusd
-    FROM calls WHERE run_id = :run AND created_at > now() - make_interval(secs => :window)
-    """
-)
-
-
-def taken_lately(connection: Connection, run_id: int, window_s: float) -> Taken:
-    return Taken(**connection.execute(_RECENT, {"run": run_id, "window": window_s}).one()._mapping)
-
-
 _EVALUATIONS = text(
     """
     SELECT (SELECT count(*) FROM tasks WHERE run_id = :run AND kind = 'evaluate' AND state IN ('ready', 'leased')),

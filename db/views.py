@@ -155,31 +155,6 @@ def queues(connection: Connection, run_id: int) -> Mapping[str, Mapping[str, Any
     return {row.kind: {"ready": row.ready, "leased": row.leased, "oldest_s": max(0.0, row.oldest_s)} for row in rows}
 
 
-def rates(connection: Connection, run_id: int, window_s: float) -> Mapping[str, float]:
-    """calls_per_s, tokens_per_s and nodes_per_s over the last `window_s` seconds (or since the run began)."""
-    row = connection.execute(
-        text(
-            """
-            SELECT least(:window, greatest(extract(epoch FROM coalesce(finished_at, now()) - created_at), 1))::float8
-                AS span,
-              (SELECT count(*) FROM calls c WHERE c.run_id = r.id
-                 AND c.created_at > coalesce(finished_at, now()) - make_interval(secs => :window)) AS calls,
-              (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM calls c WHERE c.run_id = r.id
-                 AND c.created_at > coalesce(finished_at, now()) - make_interval(secs => :window)) AS tokens,
-              (SELECT count(*) FROM nodes n JOIN trees t ON t.id = n.tree_id WHERE t.run_id = r.id
-                 AND n.settled_at > coalesce(finished_at, now()) - make_interval(secs => :window)) AS nodes
-            FROM runs r WHERE r.id = :run
-            """
-        ),
-        {"run": run_id, "window": window_s},
-    ).one()
-    return {
-        "calls_per_s": float(row.calls) / row.span,
-        "nodes_per_s": float(row.nodes) / row.span,
-        "tokens_per_s": float(row.tokens) / row.span,
-    }
-
-
 def elapsed_s(connection: Connection, run_id: int) -> float:
     """Wall time of the run up to its end, or to now."""
     query = "SELECT extract(epoch FROM coalesce(finished_at, now()) - created_at)::float8 FROM runs WHERE id = :run"

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from db import progress, workers
+from db.minutes import Lately
 from db.progress import OpenTree, Taken
 from db.records import Run
 from workers.config import Role
@@ -125,13 +126,11 @@ def eta_of(
     trees: Mapping[str, int],
     evolved: int,
     pending: int,
-    nodes_per_s: float,
-    window_s: float,
+    lately: Lately,
 ) -> Span:
     """For a run whose trees and examples are counted already; zero when nothing is left.
 
-    `nodes_per_s` is that of the last `window_s` seconds. The run's own pace is of the time in which it was driven and
-    warm; of a shorter time than the window there is no other.
+    The run's own pace is of the time in which it was driven and warm; where that is shorter than `lately`, it is alone.
     """
     if run.status not in ("running", "paused") or run.phase == "ended":
         return OVER
@@ -140,8 +139,9 @@ def eta_of(
     by_role = progress.taken_by_role(connection, run.id)
     whole = sum(by_role.values(), Taken())
     paces = [_pace(whole, evolved / driven_s, driven_s)]
-    if driven_s > window_s:
-        paces.append(_pace(progress.taken_lately(connection, run.id, window_s), nodes_per_s, window_s))
+    if driven_s > lately.seconds:
+        taken = Taken(calls=lately.calls, seconds=lately.call_s, tokens=lately.tokens, nusd=lately.nusd)
+        paces.append(_pace(taken, lately.nodes / lately.seconds, lately.seconds))
     return seconds_left(_progress(connection, run, by_role, trees, evolved, pending), paces)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from db import pool_views, views
+from db.minutes import Lately
 from db.pool_views import Lessons, PoolCounts, RoundCounts
 from db.records import Run
 from orchestrator.generation.settings import POOLS
@@ -121,7 +122,9 @@ def stage_json(row: Row) -> dict[str, Any]:
     }
 
 
-def pool_eta(connection: Connection, run: Run, pool: Mapping[str, Any], *, elapsed_s: float, window_s: float) -> Span:
+def pool_eta(
+    connection: Connection, run: Run, pool: Mapping[str, Any], *, elapsed_s: float, window_s: float, lately: Lately
+) -> Span:
     """Seconds until the nearest bound of the run ends generation, at its whole pace and at that of the last window.
 
     None while nothing is known of the pace, and when what is left is not generation; zero after the end.
@@ -131,11 +134,10 @@ def pool_eta(connection: Connection, run: Run, pool: Mapping[str, Any], *, elaps
     recent = pool_views.kept_recently(connection, run.id, window_s)
     span_s = min(window_s, max(elapsed_s, 1.0))
     used = run.spent.calls + run.calls_replayed
-    rates = views.rates(connection, run.id, window_s)
     bounds = {
         "target": (pool["kept"], recent["kept"] / span_s),
         "most": (pool["rounds_done"], recent["rounds"] / span_s),
-        "calls": (used, rates["calls_per_s"]),
+        "calls": (used, lately.rates()["calls_per_s"]),
     }
     given = {name: bound for name in bounds if (bound := _bound(run, name)) is not None and bounds[name][0]}
     if not given:

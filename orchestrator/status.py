@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import notices, pool_views, views, workers
+from db import minutes, notices, pool_views, views, workers
 from db.changes import TRAITS, config_now
+from db.minutes import Lately
 from db.records import Run
 from orchestrator.eta import eta_of
 from orchestrator.pool_status import is_pool, pool_eta, pool_of
@@ -22,8 +23,8 @@ _PLANTED = ("growing", "grown", "cut")
 def status_of(connection: Connection, run: Run) -> dict[str, Any]:
     """Counts, rates, spend and reasons, each counted from the rows. `pool` is None for a run that grows trees."""
     elapsed = views.elapsed_s(connection, run.id)
-    rates = views.rates(connection, run.id, RATE_WINDOW_S)
-    grown = _grown(connection, run, elapsed, rates["nodes_per_s"])
+    lately = minutes.lately(connection, run.id)
+    grown = _grown(connection, run, elapsed, lately)
     return {
         "name": run.name,
         "recipe": run.recipe,
@@ -44,13 +45,13 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
         "changes": [change.row() for change in run.changes],
         "endpoints": _endpoints(run),
         "notices": [asdict(told) | {"at": told.at.isoformat()} for told in notices.of_run(connection, run.id)],
-        "rate": {name: round(value, 3) for name, value in rates.items()},
+        "rate": {name: round(value, 3) for name, value in lately.rates().items()},
         "elapsed_s": round(elapsed, 1),
         "driven_s": round(run.driven_s, 1),
     }
 
 
-def _grown(connection: Connection, run: Run, elapsed_s: float, nodes_per_s: float) -> dict[str, Any]:
+def _grown(connection: Connection, run: Run, elapsed_s: float, lately: Lately) -> dict[str, Any]:
     """What has grown so far, and when the rest will have."""
     nodes = views.node_counts(connection, run.id)
     trees = views.tree_counts(connection, run.id)
@@ -63,11 +64,10 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, nodes_per_s: floa
             trees=trees,
             evolved=sum(nodes.values()) - sum(trees.get(state, 0) for state in _PLANTED),
             pending=examples.get("pending", 0),
-            nodes_per_s=nodes_per_s,
-            window_s=RATE_WINDOW_S,
+            lately=lately,
         )
     else:
-        low, high = pool_eta(connection, run, pool, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S)
+        low, high = pool_eta(connection, run, pool, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S, lately=lately)
     return {
         "seeds": sum(trees.values()) if pool is None else pool_views.seeds(connection, run.id),
         "seeds_duplicate": run.seeds_duplicate,

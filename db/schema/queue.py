@@ -75,6 +75,12 @@ minutes = Table(
     Column("wait_s", Double, nullable=False),
     Column("run_s", Double, nullable=False),
     Column("lag_s", Double, nullable=False),
+    # What they brought: answers in the ledger, their tokens, nano-dollars (of known prices) and seconds; evolutions.
+    count("calls"),
+    count("tokens"),
+    count("nusd"),
+    Column("call_s", Double, nullable=False, server_default=text("0")),
+    count("nodes"),
     Column("waits", ARRAY(BigInteger), nullable=False),
     Column("runs", ARRAY(BigInteger), nullable=False),
     PrimaryKeyConstraint("run_id", "minute", "kind"),
