@@ -73,7 +73,7 @@ def one_line(status: Status) -> str:
         f"{status['rate']['calls_per_s']:.1f}/s",
         f"examples {status['examples']}",
     ]
-    if status["phase"] == "growing" and status["eta_s"]["high"]:
+    if status["eta_s"]["high"]:
         parts.append(f"about {eta(status)} left")
     return ", ".join([*parts, *waiting(status)])
 

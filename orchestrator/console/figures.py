@@ -19,7 +19,6 @@ _NEARLY = 0.9
 # Seconds without any task ending, while some are due, after which a run stands still.
 _STANDSTILL_S = 180.0
 PAID_WINDOW_S = 300.0
-_PACE_WINDOW = timedelta(minutes=4)
 _LOOK = "look at the endpoints' page and at the workers' logs"
 _PHASES = (("growing", "growing"), ("judging", "judging"), ("responding", "answering"), ("ended", "ended"))
 
@@ -263,7 +262,7 @@ def per_hour(reading: Reading) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """Seconds until what can be foreseen is over, and the times that this makes it."""
+    """Seconds until the run is over, and the times that this makes it."""
 
     low: float
     high: float
@@ -277,21 +276,9 @@ def left_of(reading: Reading) -> Left | None:
     if reading.status["status"] != "running":
         return None
     if not high:
-        low, high = _answers_left(reading)
-    if not high:
         return None
     ends = (reading.now + timedelta(seconds=seconds) for seconds in (low, high))
     return Left(low=low, high=high, first=next(ends), last=next(ends))
-
-
-def _answers_left(reading: Reading) -> tuple[float, float]:
-    """Of rows that wait for their answers, at the pace of the last minutes, a quarter up and down; 0 where none is."""
-    rows = [row for row in reading.minutes if row.kind == "respond" and reading.now - row.minute < _PACE_WINDOW]
-    done, pending = sum(row.done for row in rows), reading.status["examples_pending"]
-    if not done or not pending:
-        return 0.0, 0.0
-    span_s = (reading.now - min(row.minute for row in rows)).total_seconds()
-    return 0.8 * pending * span_s / done, 1.25 * pending * span_s / done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

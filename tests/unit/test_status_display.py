@@ -93,10 +93,11 @@ def test_what_is_not_known_yet_is_not_shown_as_a_number():
     assert "None" not in line + text
 
 
-def test_after_growing_no_time_is_estimated_and_the_harvest_is_shown():
+def test_after_growing_the_harvest_is_shown_and_the_time_of_its_answers():
     line = one_line(status(phase="responding", mean_harvest=MEANS | {"reward": 10.5}))
     assert "-> 10.50" in line
-    assert "left" not in line
+    assert line.endswith("about 1 min 40 s to 1 h 01 min left")
+    assert "left" not in one_line(status(phase="ended", eta_s={"low": 0.0, "high": 0.0}))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
