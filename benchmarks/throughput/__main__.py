@@ -57,7 +57,7 @@ def cells(quick: bool) -> list[tuple[Cell, Times]]:
         return [(TARGET, Times(warm_s=5, measured_s=10)), (MINUTE, Times(warm_s=8, measured_s=10))]
     listed = [Cell(workers=w, slots=s, latency_s=x) for s in SLOTS for w in WORKERS for x in LATENCIES_S]
     long = {MINUTE: 60.0, TARGET: 30.0}
-    return [(cell, Times(warm_s=5 + 3 * cell.latency_s, measured_s=long.get(cell, 12.0))) for cell in listed]
+    return [(cell, Times(warm_s=4 + 3 * cell.latency_s, measured_s=long.get(cell, 8.0))) for cell in listed]
 
 
 def measure_ours(site: Site, quick: bool, say: Say) -> Iterator[Measured]:
@@ -66,7 +66,7 @@ def measure_ours(site: Site, quick: bool, say: Say) -> Iterator[Measured]:
 
 
 def measure_scaling(site: Site, quick: bool, say: Say) -> Iterator[Measured]:
-    times = Times(warm_s=8, measured_s=10 if quick else 20)
+    times = Times(warm_s=8, measured_s=10 if quick else 15)
     for cell in SCALING:
         yield told(ours.measure(site, cell, times, f"scaling-{cell.workers}"), say)
 
@@ -75,7 +75,7 @@ def measure_bare(site: Site, quick: bool, say: Say) -> Iterator[Measured]:
     for slots in SLOTS:
         for latency_s in LATENCIES_S[:1] if quick else LATENCIES_S:
             cell = Cell(workers=1, slots=slots, latency_s=latency_s)
-            yield told(_bare(site, cell, 4.0 if quick else 8.0), say)
+            yield told(_bare(site, cell, 4.0 if quick else 6.0), say)
 
 
 def _bare(site: Site, cell: Cell, seconds: float) -> Measured:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import fmean, stdev
 
 from workers.asking import Ask, all_of, reason_of
 from workers.config import WorkSettings
@@ -89,7 +89,7 @@ def _combine(key: str, sittings: Sequence[Sitting]) -> Judged:
     said = [[scores[key] for scores in sitting] for sitting in sittings]
     given = [{name: value for one in mine for name, value in one.values.items()} for mine in said]
     found = {name: [values[name] for values in given if name in values] for name in _DIMENSIONS}
-    means = {name: mean(values) for name, values in found.items() if values}
+    means = {name: fmean(values) for name, values in found.items() if values}
     missing = len(means) < len(_DIMENSIONS)
     mine = [one for sitting in said for one in sitting]
     return Judged(

@@ -26,6 +26,8 @@ from workers.llm.limits.take import Take
 log = structlog.get_logger()
 
 _MOST_ASKED = 32
+# Where all slots were taken: as many as came free, and a few that others may have left.
+_A_FEW = 4
 _MOST_ENDED = 1000
 # What is kept to be told when Redis is back. More says nothing new.
 _MOST_UNTOLD = 10_000
@@ -67,13 +69,17 @@ class _Held:
 
 @dataclass(slots=True)
 class _Times:
-    """When what is due, by the clock of this process. `ask`: the next moment when asking may help."""
+    """When what is due, by the clock of this process. `ask`: the next moment when asking may help.
+
+    `call_s`: how long calls take. `paced`, `full`: whether the last answer was to wait for the pace, or for a slot.
+    """
 
     ask: float = 0.0
     renew: float = float("inf")
     back: float = float("inf")
     call_s: float = 1.0
     paced: bool = False
+    full: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -189,7 +195,8 @@ class Desk:
         ends = list(islice(self._ends, _MOST_ENDED))
         renewing = now >= self._times.renew or self._alone is not None
         asking = now >= self._times.ask or self._alone is not None
-        line = list(islice(self._line, _MOST_ASKED)) if asking else []
+        most = min(len(ends) + _A_FEW, _MOST_ASKED) if self._times.full else _MOST_ASKED
+        line = list(islice(self._line, most)) if asking else []
         if not (ends or renewing or line):
             return
         for waiter in line:
@@ -226,6 +233,8 @@ class Desk:
     def _hear(self, line: Sequence[_Waiter], verdicts: Sequence[Verdict], then: float) -> None:
         """Verdicts count from the moment they were given."""
         self._times.ask, self._times.paced = 0.0, False
+        if line:
+            self._times.full = False
         for waiter, verdict in zip(line, verdicts, strict=False):
             if verdict.answer == "go":
                 self._let_go(waiter, then + verdict.seconds)
@@ -254,6 +263,7 @@ class Desk:
         else:
             look_s = min(verdict.seconds, _LOOK_S) + self.uniform(0, self.rules.horizon_s / 2)
         self._times.ask, self._times.paced = now + look_s, verdict.answer == "pace"
+        self._times.full = verdict.answer == "full"
         for waiter in list(self._line):
             if verdict.answer != "away":
                 waiter.blocked_since = None

@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import lru_cache
 from random import Random
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -85,6 +86,7 @@ def topic_words(text: str, most: int = 6) -> list[str]:
     return list(found)[:most]
 
 
+@lru_cache(1024)  # each dimension of each text is graded by it
 def demand(text: str) -> float:
     """How demanding an instruction is on 1..6: grows with its length and its constraints, ever more slowly."""
     words = len(_WORD.findall(text))
