@@ -20,7 +20,7 @@ from benchmarks.throughput import bare, ours, peers, report
 from benchmarks.throughput.figures import BARE, ENDPOINT, Cell, Measured
 from benchmarks.throughput.gates import all_gates
 from benchmarks.throughput.ours import Times
-from benchmarks.throughput.processes import Family, cpu_s, end_on_sigterm
+from benchmarks.throughput.processes import Family, cpu_s, end_on_signals
 from benchmarks.throughput.site import ROOT, Failed, Site, clean_environment, open_endpoint, servers
 
 DOCS = ROOT / "docs" / "benchmarks"
@@ -137,7 +137,7 @@ def measured(options: Namespace, say: Say) -> tuple[list[Measured], list[Measure
 
 def main() -> int:
     options = parse()
-    end_on_sigterm()
+    end_on_signals()
     conditions = report.Conditions(
         cores=os.cpu_count() or 1, load=os.getloadavg()[0], date=date.today().isoformat(), quick=options.quick
     )

@@ -111,10 +111,13 @@ def resident(pids: Iterable[int]) -> int:
     return max(found)
 
 
-def end_on_sigterm() -> None:
-    """SIGTERM ends us as Ctrl-C does, so that what we started goes too."""
+def end_on_signals() -> None:
+    """Ctrl-C and SIGTERM end us once, so that what we started is ended too; a second one does not stop that."""
 
     def interrupted(number: int, frame: FrameType | None) -> None:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, interrupted)
