@@ -14,6 +14,7 @@ from workers.contracts import Payload
 pytest.importorskip("uvicorn", reason="the extra `console` is not installed")
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
+from orchestrator.console.server import Settings, application
 from orchestrator.console.session import MOST_WRONG
 from tests.integration.browser import PAGE, TOKEN, Client, client_of, entered, page, words
 
@@ -94,6 +95,14 @@ def test_only_its_own_names_are_answered(client: Client, engine: Engine):
     assert client.get("/", headers={"host": "evil.example:8642"}).status_code == 421
     for host in ("localhost:8642", "[::1]:8642", "10.1.2.3"):
         assert client.get("/", headers={"host": host}).status_code != 421
+
+
+def test_behind_a_proxy_it_answers_to_the_name_it_is_given(engine: Engine):
+    app = application(Settings(engine=engine, broker=None, token=TOKEN, hosts=["Night.example.org"]))
+    browser = Client(app, base_url="https://night.example.org", follow_redirects=False)
+    answer = browser.post("/login", data={"token": TOKEN}, headers={"origin": "https://night.example.org"})
+    assert answer.status_code == 303 and "Secure" in answer.headers["set-cookie"]
+    assert client_of(engine).get("/login", headers={"host": "night.example.org"}).status_code == 421
 
 
 def test_forms_of_others_are_refused(client: Client, night: Run):
