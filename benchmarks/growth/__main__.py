@@ -9,6 +9,7 @@ checkpoints, then lines `gate NAME VALUE LIMIT ok|short`; exit 1 if one is short
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,7 +107,7 @@ class Measured:
     def __init__(self, engine: Engine, run: Run, postmaster: psutil.Process, hands: psutil.Process) -> None:
         self._engine, self._run, self._postmaster, self._hands = engine, run, postmaster, hands
         self._driver = Driver(engine, run)
-        self._never, self._longest_s = Event(), 0.0
+        self._never, self._longest_s, self._ticking_s = Event(), 0.0, 0.0
         self._before, self._nodes = self._clock(), 0
         self.found: list[Checkpoint] = []
 
@@ -138,7 +139,8 @@ class Measured:
             began = time.monotonic()
             looked = began if began - looked >= LOOK_S else looked
             moved, _ = self._driver.tick()
-            self._longest_s = max(self._longest_s, time.monotonic() - began)
+            took = time.monotonic() - began
+            self._longest_s, self._ticking_s = max(self._longest_s, took), self._ticking_s + took
             if self._driver.over:
                 return
             if moved:
@@ -159,6 +161,7 @@ class Measured:
             nodes=nodes,
             new=nodes - self._nodes,
             spent=spent,
+            ticking_s=self._ticking_s,
             driver_rss=psutil.Process().memory_info().rss,
             sizes=sizes,
             indices=indices,
@@ -169,7 +172,8 @@ class Measured:
             longest_tick_ms=1000 * self._longest_s,
         )
         self.found.append(found)
-        self._before, self._nodes, self._longest_s = self._clock(), nodes, 0.0
+        self._before, self._nodes = self._clock(), nodes
+        self._longest_s = self._ticking_s = 0.0
         return found
 
 
@@ -191,6 +195,7 @@ def measured(options: Namespace) -> tuple[list[Checkpoint], Ended]:
 
 def main() -> int:
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped whoever ends this
     about = conditions(os.cpu_count() or 1, os.getloadavg()[0], str(date.today()))
     found, ended = measured(options)
     print(f"harvest: {ended}")

@@ -42,11 +42,14 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What it had come to. Times are since the checkpoint before; bytes are of the whole database."""
+    """What it had come to. Times are since the checkpoint before; bytes are of the whole database. `ticking_s`: on the
+    wall, inside of ticks.
+    """
 
     nodes: int
     new: int
     spent: Clock
+    ticking_s: float
     driver_rss: int
     sizes: Mapping[str, int]
     indices: Mapping[str, int]
