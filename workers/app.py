@@ -16,6 +16,7 @@ from db import broker, exposition, rabbit, tracing
 from db.broker import KEY_PREFIX
 from db.environment import broker_url
 from db.errors import ConfigError, ServiceError
+from db.garbage import collect_rarely
 from db.guard import Finding
 from workers import guard, process
 from workers.contracts import Kind
@@ -189,6 +190,7 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}", *_events()]
     quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
+    collect_rarely()
     try:
         if metrics:
             exposition.expose(metrics, [OwnFigures(_hands[0].held, _hands[0].slots)])

@@ -20,6 +20,7 @@ from db.engine import check_reachable as check_database
 from db.engine import open_engine
 from db.environment import broker_url, database_url, redis_url
 from db.errors import UserError
+from db.garbage import collect_rarely
 from db.migrate import check_current, is_newer
 from db.migrate import migrate as migrate_database
 from db.workers import MOST_SLOTS, Identity, alive, refuse_start
@@ -151,6 +152,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
         signal.signal(name, lambda *_: stop.set())
     stop_telling = exposition.expose(place, [Figures(engine, broker_url(), redis_url())]) if place else None
     hints = Hints(broker_url())
+    collect_rarely()
     with notices.telling(engine, channels):
         Orchestrator(engine, hints, stall_s=stall_s).serve(stop)
     hints.close()
