@@ -132,7 +132,12 @@ def quoted(text: str) -> str:
 
 def chat(template: str, **values: object) -> Prompt:
     """A chat prompt under the system message that all of them share."""
-    return Prompt(text=render(f"chat/{template}.j2", **values), style=Style.CHAT, system=render("chat/system.j2"))
+    return Prompt(text=render(f"chat/{template}.j2", **values), style=Style.CHAT, system=_system())
+
+
+@cache
+def _system() -> str:
+    return render("chat/system.j2")
 
 
 def render(template: str, **values: object) -> str:

@@ -124,4 +124,4 @@ def _texts(request: Request) -> tuple[str, ...]:
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode(errors="replace"))
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -10,6 +10,8 @@ _SECRETS = re.compile(r"(?i)\b(bearer)\s+[^\s,;\"']+|\bsk-[\w-]{4,}|(?<=://)[^/\
 
 def scrub(text: str) -> str:
     """The text without NUL and lone surrogates; everything else is left as it is."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return _UNSTORABLE.sub("", text)
 
 
