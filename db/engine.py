@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -57,13 +57,21 @@ def open_engine(url: str, *, pool_size: int = 10) -> Engine:
         "application_name": "instructree",
         "options": " ".join(f"-c {name}={value}" for name, value in _LIMITS.items()),
     }
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername="postgresql+psycopg2"),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         connect_args={name: value for name, value in ours.items() if name not in parsed.query},
     )
+    event.listen(engine, "handle_error", _as_away)
+    return engine
+
+
+def _as_away(context: ExceptionContext) -> None:
+    """A connection that breaks is one of AWAY, also where libpq finds no better name for it than DatabaseError."""
+    if context.is_disconnect and not isinstance(context.sqlalchemy_exception, AWAY):
+        raise OperationalError(context.statement, None, context.original_exception)
 
 
 def patiently(engine: Engine, work: Callable[[Connection], T], *, pauses_s: Sequence[float] = PAUSES_S) -> T:
