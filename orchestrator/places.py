@@ -27,12 +27,19 @@ _ENDPOINT_VARIABLES = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_API_KEY_FILE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Addresses in use. `program_env` is what worker processes on this machine need besides."""
+    """Addresses in use. `needs` are the servers of this machine among them; `program_env` is what worker processes on
+    this machine need besides.
+    """
 
     database_url: str
     redis_url: str
-    local_programs: bool
+    needs: stack.Needs
     program_env: Mapping[str, str]
+
+    @property
+    def local_programs(self) -> bool:
+        """Whether orchestrator and workers run on this machine: where its database or its broker does."""
+        return self.needs.postgres or self.needs.valkey
 
     def environment(self) -> dict[str, str]:
         """The environment as a worker process here will see it."""
@@ -82,7 +89,7 @@ def find_places(config: Path | None, say: stack.Say) -> Places:
     return Places(
         database_url=(found and found.database_url if needs.postgres else None) or environment.database_url(),
         redis_url=(found and found.redis_url if needs.valkey else None) or environment.redis_url(),
-        local_programs=needs.postgres or needs.valkey,
+        needs=needs,
         program_env=program_env(config, found, own_endpoint),
     )
 
@@ -121,6 +128,28 @@ def ensure_programs(places: Places, say: stack.Say) -> None:
         database_url=places.database_url, redis_url=places.redis_url, env=places.program_env, workers=LOCAL_WORKERS
     )
     stack.ensure_programs(programs, say=say)
+
+
+def tend(places: Places, say: stack.Say) -> None:
+    """Starts again what has died on this machine of what is used. What `down` has stopped is not missed.
+
+    Raises:
+        ServiceError: it cannot be started, or dies at once.
+    """
+    died = stack.died()
+    servers = stack.Needs(
+        postgres=places.needs.postgres and "postgres" in died,
+        valkey=places.needs.valkey and "valkey" in died,
+        models=tuple(one for one in places.needs.models if f"model-{one.model.alias}" in died),
+    )
+    programs = places.local_programs and any(map(stack.is_program, died))
+    if servers == NOTHING and not programs:
+        return
+    say(f"{', '.join(died)} died: starting it again")
+    if servers != NOTHING:
+        stack.ensure_services(servers, say=say)
+    if programs:
+        ensure_programs(places, say)
 
 
 def open_places(places: Places) -> Engine:

@@ -134,7 +134,7 @@ def _grow(engine: Engine, found: places.Places, arm: Arm, seeds: Seeds, again: s
     run = begin_run(engine, arm.run, "", arm.config, seeds, Caps())
     if run.status not in ENDED:
         start_programs(engine, found, run)
-        run = watch(engine, run, again=again)
+        run = watch(engine, found, run, again=again)
     refuse_unended(run, again=again)
     return run
 

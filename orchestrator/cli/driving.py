@@ -24,6 +24,7 @@ from workers.config import Role
 
 _POLL_S = 0.5
 _AWAY_S = 3.0
+_TEND_S = 15.0
 # Nothing on the market costs less or more for a million tokens.
 _CHEAPEST, _DEAREST = 0.001, 200.0
 
@@ -79,21 +80,32 @@ def start_programs(engine: Engine, found: places.Places, begun: Run) -> None:
             say("no worker is alive: start one with `instructree worker` (and one `instructree orchestrator`)")
 
 
-def watch(engine: Engine, begun: Run, *, again: str) -> Run:
-    """Shows the run until it ends or pauses. Ctrl-C pauses it, so that nothing more is asked or spent.
+def watch(engine: Engine, found: places.Places, begun: Run, *, again: str) -> Run:
+    """Shows the run until it ends or pauses, and starts again what dies of it on this machine meanwhile.
 
-    `again` is the command that goes on with it.
+    Ctrl-C pauses the run, so that nothing more is asked or spent; `again` is the command that goes on with it.
     """
+    tended = time.monotonic()
     with _noted(signal.SIGINT) as interrupted, display() as show:
         while not interrupted:
             run = _look(engine, begun, show)
             if run is not None and run.status != "running":
                 return run
+            if time.monotonic() - tended >= _TEND_S:
+                _tend(found)
+                tended = time.monotonic()
             time.sleep(_POLL_S if run else _AWAY_S)
     with engine.begin() as connection:
         runs.interrupt(connection, begun.id)
     say(f"interrupted; go on with: {again}")
     raise typer.Exit(INTERRUPTED)
+
+
+def _tend(found: places.Places) -> None:
+    try:
+        places.tend(found, say)
+    except ServiceError as error:  # such as a full disk, which somebody may mend
+        say(f"{error}; trying again in {_TEND_S:.0f} s")
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def run(
     begun = begin_run(engine, name or None, seeds_file.stem, config, seeds, caps)
     if begun.status not in ENDED:
         start_programs(engine, found, begun)
-        begun = watch(engine, begun, again=f"instructree run ... --name {begun.name}")
+        begun = watch(engine, found, begun, again=f"instructree run ... --name {begun.name}")
     _conclude(engine, begun, out)
 
 

@@ -6,11 +6,12 @@ for the rest of the program.
 
 from orchestrator.stack.folders import home, locate_home
 from orchestrator.stack.model import GEMMA_3_270M, SMOLLM2_135M_INSTRUCT, LocalModel, Model
-from orchestrator.stack.programs import Programs, code_version
+from orchestrator.stack.programs import Programs, code_version, is_program
 from orchestrator.stack.stack import (
     Needs,
     ServiceStatus,
     Stack,
+    died,
     down,
     ensure_programs,
     ensure_services,
@@ -31,11 +32,13 @@ __all__ = [
     "ServiceStatus",
     "Stack",
     "code_version",
+    "died",
     "down",
     "ensure_programs",
     "ensure_services",
     "find",
     "home",
+    "is_program",
     "locate_home",
     "statuses",
 ]

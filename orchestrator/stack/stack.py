@@ -123,6 +123,19 @@ def down(*, say: Say = _silent) -> tuple[str, ...]:
             return tuple(stopped)
 
 
+def died() -> tuple[str, ...]:
+    """The names of what was started and runs no more though nobody stopped it.
+
+    Waits for a command that is just stopping the stack.
+    """
+    folder = locate_home()
+    with explained(folder):
+        if not folder.is_dir():
+            return ()
+        with opened(folder, _silent) as book:
+            return tuple(service.name for service in book.state.services if not service.running)
+
+
 def statuses() -> tuple[ServiceStatus, ...]:
     """How each process that the state knows of is, also one that died since. For `doctor`."""
     folder = locate_home()

@@ -80,6 +80,20 @@ def test_a_killed_worker_loses_nothing_and_no_call_is_paid_twice(slow: House, sl
     assert victim[0] not in [worker["id"] for worker in workers]
 
 
+def test_a_run_starts_again_what_dies_on_its_machine(slow: House, seeds: Path) -> None:
+    with slow.running(*command(seeds, "alone"), folder=seeds.parent) as running:
+        started(slow, seeds, "alone", running)
+        there = slow.processes()
+        for name in ("orchestrator", "worker-1", "worker-2", "valkey"):
+            for pid in there[name]:
+                os.kill(pid, signal.SIGKILL)
+        done = running.ended()
+    assert done.code == 0, done.err
+    for name in ("orchestrator", "worker-1", "worker-2", "valkey"):
+        assert name in next(line for line in done.err.splitlines() if "died: starting" in line)
+    assert slow.verified("alone")
+
+
 def test_ctrl_c_pauses_the_run_and_the_same_command_completes_it(slow: House, slow_model: Model, seeds: Path) -> None:
     with slow.running(*command(seeds, "stopped"), folder=seeds.parent) as running:
         started(slow, seeds, "stopped", running)

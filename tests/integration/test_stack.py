@@ -128,7 +128,7 @@ def _modes(*folders: Path) -> dict[str, tuple[int, int, int]]:
 def test_start_find_again_restart_and_down(home: Path) -> None:
     watched = (home.parent, Path(sys.prefix), Path(sysconfig.get_path("purelib")), Path.home(), Path(sys.executable))
     before = _modes(*watched)
-    assert stack.find() is None and stack.statuses() == () and stack.down() == ()
+    assert stack.find() is None and stack.statuses() == () and stack.down() == () and stack.died() == ()
     assert not home.exists(), "looking changes nothing"
 
     said: list[str] = []
@@ -161,7 +161,7 @@ def test_start_find_again_restart_and_down(home: Path) -> None:
     said.clear()
     assert stack.down(say=said.append) == ("orchestrator", "worker-1", "worker-2", "valkey", "postgres")
     assert stack.find() is None and _processes(home) == {}
-    assert stack.down() == ()
+    assert stack.down() == () == stack.died(), "what was stopped has not died"
 
     later = stack.ensure_services(SERVERS)
     assert (later.database_url, later.redis_url) == (first.database_url, first.redis_url)
@@ -199,6 +199,7 @@ def test_a_kill_of_any_process_is_mended_and_nothing_is_lost(home: Path) -> None
         _kill(running, name)
         dead = next(status for status in stack.statuses() if status.name == name)
         assert (dead.alive, dead.healthy) == (False, False)
+        assert stack.died() == (name,)
         stack.ensure_services(SERVERS)
         mended = stack.ensure_programs(programs)
         before, after = _pids(running), _pids(mended)
