@@ -4,7 +4,8 @@ Texts are escaped as `frame` says, and there is no JSON for one to break out of:
 only shows and hides.
 """
 
-from orchestrator.report import charts, wording
+from orchestrator.report import charts, rows, wording
+from orchestrator.report.advice import advice
 from orchestrator.report.drawing import shade_of
 from orchestrator.report.forest import Forest, gather, reward
 from orchestrator.report.frame import environment, policy, source
@@ -24,6 +25,7 @@ def render(story: RunStory) -> str:
     bounds = _shade_bounds(forest)
     jinja = environment()
     style, script = (source(jinja, name) for name in ("style.css", "script.js"))
+    told = night(story.minutes, story.run.changes)
     return jinja.get_template("page.html.j2").render(
         report=report,
         style=style,
@@ -33,7 +35,10 @@ def render(story: RunStory) -> str:
         whiskers=charts.whiskers(report.operators),
         legend=_legend(bounds),
         groups=_groups(report, forest, story, bounds),
-        night=night(story.minutes, story.run.changes),
+        night=told,
+        best=rows.best(forest),
+        strangest=rows.strangest(forest),
+        advice=advice(report, told),
         turns=turns(story.run.changes, story.minutes),
         verdicts=story.verdicts,
     )
