@@ -154,13 +154,17 @@ def _insert(connection: Connection, opened: Sequence[AttemptRow]) -> None:
         connection.execute(_INSERT, arrays(opened, _COLUMNS))
 
 
-_LOCK_RUNS = text(
+# The runs first: rows are locked when everything else of a query has been done, so that those of `late` come before.
+_LOCK = text(
     """
-    SELECT id FROM runs WHERE id IN (SELECT run_id FROM attempts WHERE id = ANY (:ids) AND settled)
-    ORDER BY id FOR NO KEY UPDATE
+    WITH late AS MATERIALIZED (
+        SELECT id FROM runs WHERE id IN (SELECT run_id FROM attempts WHERE id = ANY (:ids) AND settled)
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    SELECT a.id FROM attempts a CROSS JOIN (SELECT count(*) AS runs FROM late) AS locked
+    WHERE a.id = ANY (:ids) AND locked.runs >= 0 ORDER BY a.id FOR UPDATE OF a
     """
 )
-_LOCK = text("SELECT id FROM attempts WHERE id = ANY (:ids) ORDER BY id FOR UPDATE")
 
 
 def lock(connection: Connection, ids: Collection[str]) -> None:
@@ -170,7 +174,6 @@ def lock(connection: Connection, ids: Collection[str]) -> None:
     """
     if not ids:
         return
-    connection.execute(_LOCK_RUNS, {"ids": list(ids)})
     connection.execute(_LOCK, {"ids": list(ids)})
 
 

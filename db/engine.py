@@ -39,11 +39,12 @@ _LIMITS = {
 _CURE = f"start one with `instructree up`, or point {DATABASE} to a running Postgres"
 
 
-def open_engine(url: str, *, pool_size: int = 10) -> Engine:
+def open_engine(url: str, *, pool_size: int = 10, ping: bool = True) -> Engine:
     """An engine on psycopg2, whichever spelling of a Postgres address is given.
 
     SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, which we do not depend on (queue-and-database.md, 0.4).
-    What the address itself says of the connection (`?keepalives_idle=60`) comes before what is said here.
+    What the address itself says of the connection (`?keepalives_idle=60`) comes before what is said here. `ping`: a
+    connection is asked whether it still lives before each use; who tries again anyway need not.
     """
     try:
         parsed = make_url(url)
@@ -61,7 +62,7 @@ def open_engine(url: str, *, pool_size: int = 10) -> Engine:
         parsed.set(drivername="postgresql+psycopg2"),
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
+        pool_pre_ping=ping,
         connect_args={name: value for name, value in ours.items() if name not in parsed.query},
     )
     event.listen(engine, "handle_error", _as_away)

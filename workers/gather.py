@@ -11,12 +11,14 @@ T = TypeVar("T")
 class Gatherer(Generic[T]):
     """A queue that one thread empties at most once in `every_s` seconds, up to `most` things at a time.
 
-    What comes to an idle one is handed over at once.
+    What comes to an idle one is handed over at once. Where `crowd` things come within the time it is given as much
+    again: then what each costs matters more than when it is done.
     """
 
-    def __init__(self, *, every_s: float, most: int) -> None:
+    def __init__(self, *, every_s: float, most: int, crowd: int) -> None:
         self._every_s = every_s
         self._most = most
+        self._crowd = crowd
         self._queue: SimpleQueue[T | None] = SimpleQueue()
         self._begun = 0.0
         self._closing = Lock()
@@ -40,13 +42,12 @@ class Gatherer(Generic[T]):
     def take(self) -> list[T]:
         """What is waiting, or the next that comes; empty when it has been closed and nothing is left."""
         item = None if self._ended else self._queue.get()
-        until = self._begun + self._every_s
         items: list[T] = []
         while item is not None:
             items.append(item)
             if len(items) == self._most:
                 break
-            left = until - time.monotonic()
+            left = self._begun + self._every_s * (1 + (len(items) >= self._crowd)) - time.monotonic()
             try:
                 item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
             except Empty:

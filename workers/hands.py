@@ -66,7 +66,7 @@ class Hands:
 def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     """Builds the shared state of this process; nothing in it is made on demand."""
     # Claims and results are short; a few connections serve many slots, the ledger and the heart.
-    engine = open_engine(database_url(), pool_size=_CONNECTIONS)
+    engine = open_engine(database_url(), pool_size=_CONNECTIONS, ping=False)
     loop = Loop()
     book = addresses_from_environment()
     limiter = RedisLimiter(redis_url(), book)

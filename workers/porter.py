@@ -29,7 +29,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 GATHER_S = 0.02
-MOST = 200
+MOST, CROWD = 200, 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ class Porter:
     def __init__(self, engine: Engine, worker: str) -> None:
         self._engine = engine
         self._worker = worker
-        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST)
+        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST, crowd=CROWD)
         self._thread = Thread(target=self._serve, name="porter", daemon=True)
         self._thread.start()
 

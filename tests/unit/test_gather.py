@@ -9,7 +9,7 @@ LONG_S = 0.5
 
 
 def test_what_comes_to_an_idle_one_is_handed_over_at_once():
-    gatherer = Gatherer[int](every_s=LONG_S, most=10)
+    gatherer = Gatherer[int](every_s=LONG_S, most=10, crowd=10)
     gatherer.put(1)
     begun = time.monotonic()
     assert gatherer.take() == [1]
@@ -17,7 +17,7 @@ def test_what_comes_to_an_idle_one_is_handed_over_at_once():
 
 
 def test_what_comes_within_the_time_is_taken_up_together():
-    gatherer = Gatherer[int](every_s=LONG_S, most=10)
+    gatherer = Gatherer[int](every_s=LONG_S, most=10, crowd=10)
     gatherer.put(0)
     gatherer.take()
 
@@ -33,7 +33,7 @@ def test_what_comes_within_the_time_is_taken_up_together():
 
 
 def test_no_more_than_so_many_are_taken_up_and_nothing_waits_behind_them():
-    gatherer = Gatherer[int](every_s=LONG_S, most=3)
+    gatherer = Gatherer[int](every_s=LONG_S, most=3, crowd=3)
     for number in range(7):
         gatherer.put(number)
     begun = time.monotonic()
@@ -42,10 +42,26 @@ def test_no_more_than_so_many_are_taken_up_and_nothing_waits_behind_them():
 
 
 def test_after_closing_nothing_comes_in_and_what_was_there_is_still_handed_over():
-    gatherer = Gatherer[int](every_s=LONG_S, most=2)
+    gatherer = Gatherer[int](every_s=LONG_S, most=2, crowd=2)
     for number in range(3):
         assert gatherer.put(number)
     gatherer.close()
     gatherer.close()
     assert not gatherer.put(99)
     assert [gatherer.take(), gatherer.take(), gatherer.take(), gatherer.take()] == [[0, 1], [2], [], []]
+
+
+def test_a_crowd_is_given_as_much_time_again():
+    gatherer = Gatherer[int](every_s=0.3, most=100, crowd=3)
+    gatherer.put(0)
+    gatherer.take()
+    begun = time.monotonic()
+    for number in range(1, 4):
+        gatherer.put(number)
+    assert gatherer.take() == [1, 2, 3]
+    assert 0.5 < time.monotonic() - begun < 0.9
+    begun = time.monotonic()
+    gatherer.put(4)
+    gatherer.put(5)
+    assert gatherer.take() == [4, 5]
+    assert time.monotonic() - begun < 0.5

@@ -26,7 +26,7 @@ from workers.llm.page import Answer, Lookup, Page, Record, Unpaid, Wanted, write
 log = structlog.get_logger()
 
 GATHER_S = 0.02
-MOST = 200
+MOST, CROWD = 200, 12
 
 
 class Ledger(Protocol):
@@ -82,7 +82,7 @@ class DatabaseLedger:
     def __init__(self, engine: Engine, *, pauses_s: Sequence[float] = PAUSES_S) -> None:
         self._engine = engine
         self._pauses_s = pauses_s
-        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST)
+        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST, crowd=CROWD)
         self._unwritten: dict[int, Record] = {}
         self.doubled = 0
         self._thread = Thread(target=self._serve, name="ledger", daemon=True)
