@@ -34,7 +34,8 @@ BROKEN_ENDPOINT = "EndpointBroken"
 class Driver:
     """Drives one run that this process owns, one transaction per `tick`.
 
-    `unready` is how many tasks the last one found that had ended and could not be applied yet.
+    `unready` is how many tasks the last one found that had ended and could not be applied yet; `is_eager`, whether it
+    left something to do that needs no waiting.
     """
 
     def __init__(self, engine: Engine, run: Run) -> None:
@@ -46,6 +47,7 @@ class Driver:
         self._loaded = False
         self._traces = Traces(run)
         self.unready = 0
+        self.is_eager = False
 
     @property
     def run(self) -> Run:
@@ -100,9 +102,11 @@ class Driver:
             self._course.load(connection, self._run.id)
             self._loaded = True
         applied = self._apply(connection)
-        self._run = runs.by_id(connection, self._run.id)
+        if applied:
+            self._run = runs.by_id(connection, self._run.id)
         added = self._course.step(connection, self._run)
         self._run = runs.by_id(connection, self._run.id)
+        self.is_eager = applied == BATCH or self._course.is_busy
         return bool(applied or added or self._course.is_busy), added
 
     def _take_in_changes(self) -> None:

@@ -15,7 +15,7 @@ from db.records import Run
 from orchestrator.driver import HINT_AGE_S, OWNER_LEASE_S, Driver
 from orchestrator.endings import pause
 from orchestrator.hints import Hints
-from orchestrator.waiting import gather, wait_for_results
+from orchestrator.waiting import GATHER_S, wait_for_results
 
 log = structlog.get_logger()
 
@@ -44,12 +44,11 @@ class Orchestrator:
             ServiceError: the database was migrated meanwhile: what we write may not be all that there is to be written.
         """
         while not stop.is_set():
-            began_s = time.monotonic()
             try:
-                if self.round():
-                    gather(began_s, stop)
-                else:
+                if not self.round():
                     self._wait(stop)
+                elif not any(driver.is_eager for driver in self._drivers.values()):
+                    stop.wait(GATHER_S)
             except AWAY as error:
                 log.warning("database_away", cause=cause_of(error))
                 stop.wait(1.0)

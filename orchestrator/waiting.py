@@ -8,17 +8,10 @@ from sqlalchemy import Engine
 
 from db import tasks
 
-# A round begins no sooner than this after the one before it: what a tick costs whatever it applies is shared by more.
-GATHER_S = 0.02
+# How long results may gather after a tick: what a tick costs, whatever it applies, is shared by more of them.
+GATHER_S = 0.05
 # How often the queue is looked at, and after how long a round is made though nothing has ended.
 LOOK_S, MOST_S = 0.05, 1.0
-
-
-def gather(began_s: float, stop: Event) -> None:
-    """Waits until the round that began at this time of the monotonic clock is `GATHER_S` old."""
-    left_s = began_s + GATHER_S - time.monotonic()
-    if left_s > 0:
-        stop.wait(left_s)
 
 
 def wait_for_results(engine: Engine, run_ids: Collection[int], stop: Event, *, known: int) -> None:

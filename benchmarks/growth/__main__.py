@@ -4,7 +4,7 @@ The orchestrator's own driver grows trees of the recipe `idea-mcts` on a real Po
 removed at the end); `benchmarks.growth.hands` carry its tasks out, one process without a network. Prints a table at
 checkpoints, then lines `gate NAME VALUE LIMIT ok|short`; exit 1 if one is short.
 
-    python -m benchmarks.growth [--nodes 1000000] [--trees-at-once 256] [--page docs/benchmarks/growth.md]
+    python -m benchmarks.growth [--nodes 1000000] [--trees-at-once 512] [--page docs/benchmarks/growth.md]
 """
 
 import os
@@ -36,7 +36,7 @@ from orchestrator.begin import begin
 from orchestrator.config import build
 from orchestrator.driver import OWNER_LEASE_S, Driver
 from orchestrator.seeds import Seed, Seeds
-from orchestrator.waiting import gather, wait_for_results
+from orchestrator.waiting import GATHER_S, wait_for_results
 from workers.llm.scripted import answers, writing
 
 MODEL = {"model": "scripted", "usd_per_million_in": 0.15, "usd_per_million_out": 0.6}
@@ -49,7 +49,7 @@ LOOK_S = 0.5
 def parse() -> Namespace:
     parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--nodes", type=int, default=1_000_000)
-    parser.add_argument("--trees-at-once", type=int, default=256)
+    parser.add_argument("--trees-at-once", type=int, default=512)
     parser.add_argument("--page", type=Path, help="where the figures go")
     return parser.parse_args()
 
@@ -107,7 +107,7 @@ class Measured:
     def __init__(self, engine: Engine, run: Run, postmaster: psutil.Process, hands: psutil.Process) -> None:
         self._engine, self._run, self._postmaster, self._hands = engine, run, postmaster, hands
         self._driver = Driver(engine, run)
-        self._never, self._longest_s, self._ticking_s = Event(), 0.0, 0.0
+        self._never, self._longest_s, self._ticking_s, self._ticks = Event(), 0.0, 0.0, 0
         self._before, self._nodes = self._clock(), 0
         self.found: list[Checkpoint] = []
 
@@ -139,13 +139,13 @@ class Measured:
             began = time.monotonic()
             looked = began if began - looked >= LOOK_S else looked
             moved, _ = self._driver.tick()
-            took = time.monotonic() - began
+            took, self._ticks = time.monotonic() - began, self._ticks + moved
             self._longest_s, self._ticking_s = max(self._longest_s, took), self._ticking_s + took
             if self._driver.over:
                 return
-            if moved:
-                gather(began, self._never)
-            else:
+            if moved and not self._driver.is_eager:
+                self._never.wait(GATHER_S)
+            elif not moved:
                 wait_for_results(self._engine, [self._run.id], self._never, known=self._driver.unready)
 
     def _counted(self) -> int:
@@ -162,6 +162,7 @@ class Measured:
             new=nodes - self._nodes,
             spent=spent,
             ticking_s=self._ticking_s,
+            ticks=self._ticks,
             driver_rss=psutil.Process().memory_info().rss,
             sizes=sizes,
             indices=indices,
@@ -174,6 +175,7 @@ class Measured:
         self.found.append(found)
         self._before, self._nodes = self._clock(), nodes
         self._longest_s = self._ticking_s = 0.0
+        self._ticks = 0
         return found
 
 

@@ -43,13 +43,14 @@ class Clock:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """What it had come to. Times are since the checkpoint before; bytes are of the whole database. `ticking_s`: on the
-    wall, inside of ticks.
+    wall, inside of ticks, of which so many moved something.
     """
 
     nodes: int
     new: int
     spent: Clock
     ticking_s: float
+    ticks: int
     driver_rss: int
     sizes: Mapping[str, int]
     indices: Mapping[str, int]
