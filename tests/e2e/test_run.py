@@ -183,7 +183,7 @@ def test_the_doctor_finds_everything_well(grown: Grown, house: House) -> None:
     done = house.cli("doctor")
     assert done.code == 0 and "wrong" not in done.out
     assert {line.split()[1].rstrip(":") for line in done.out.splitlines() if line.startswith("ok")} == {
-        *("disk", "libraries", "settings", "configuration", "database", "broker", "models", "workers")
+        *("disk", "libraries", "settings", "configuration", "database", "broker", "models", "workers", "notices")
     }
 
 
