@@ -20,7 +20,10 @@ from tests.chaos.stage import FAULTS, Stage, staged
 _PACE = 600
 _CALLS_A_SEED = 38
 # Trees that are grown to their end, and so many at once that there is always something to do.
-_WORK = ("--set", "search.stop_reward=40", "--set", "trees_at_once=40")
+_WORK = (
+    *("--set", "search.stop_reward=40", "--set", "trees_at_once=40"),
+    *("--set", "endpoints.default.timeout_s=30"),
+)
 _EVERY_S = 600.0
 _OUTAGE_S = 180.0
 # Of the whole.

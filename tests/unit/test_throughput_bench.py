@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("benchmarks", reason="benchmarks stand in the checkout and are in no wheel")
+
 from benchmarks.throughput.figures import BARE, ENDPOINT, OURS, Cell, Measured
 from benchmarks.throughput.gates import all_gates
 from benchmarks.throughput.report import Conditions, page
