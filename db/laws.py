@@ -274,6 +274,17 @@ def leaks(connection: Connection, secrets: Collection[str]) -> list[str]:
     return found
 
 
+def masked(found: Mapping[str, list[str]], secrets: Collection[str]) -> dict[str, list[str]]:
+    """What breaks the laws, fit to be shown: what a row says may hold a secret."""
+    return {law: [_mask(fault, secrets) for fault in faults] for law, faults in found.items()}
+
+
+def _mask(fault: str, secrets: Collection[str]) -> str:
+    for secret in secrets:
+        fault = fault.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else fault
+    return fault
+
+
 def _holds(table: Table, secret: str) -> ColumnElement[bool]:
     if len(secret) < _SHORTEST_SECRET:
         return false()

@@ -85,11 +85,11 @@ def _watch(engine: Engine, name: str) -> None:
 
 def verify(name: RunName, as_json: AsJson = False) -> None:
     """Recount every law from the rows. Exit code 1 if one is broken."""
-    engine = existing_engine()
+    engine, secrets = existing_engine(), places.secrets()
     with engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ")
-        found = dict(laws.recount(connection, find_run(connection, name).id))
-        found[laws.NO_SECRETS] = laws.leaks(connection, places.secrets())
+        found = laws.masked(laws.recount(connection, find_run(connection, name).id), secrets)
+        found[laws.NO_SECRETS] = laws.leaks(connection, secrets)
     broken = {law: faults for law, faults in found.items() if faults}
     if as_json:
         print(json.dumps({"name": name, "laws": len(found), "broken": broken}))
