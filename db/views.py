@@ -105,11 +105,14 @@ def unanswered(connection: Connection, run_id: int) -> Mapping[str, int]:
 
 
 def waiting(connection: Connection, run_id: int) -> Mapping[str, Any] | None:
-    """How many tasks were tried in vain and are not done yet, and the latest cause; None when there is none."""
+    """How many tasks were tried in vain and are not done yet, and the latest cause; None when there is none.
+
+    A task whose call was withdrawn, for a pause, was not tried.
+    """
     row = connection.execute(
         text(
             "SELECT count(*) AS tasks, (array_agg(error ORDER BY not_before DESC))[1] AS cause FROM tasks "
-            "WHERE run_id = :run AND state IN ('ready', 'leased') AND error IS NOT NULL"
+            "WHERE run_id = :run AND state IN ('ready', 'leased') AND error NOT LIKE 'Withdrawn: %'"
         ),
         {"run": run_id},
     ).one()

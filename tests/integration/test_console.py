@@ -190,6 +190,14 @@ def test_a_run_says_what_an_operator_asks_first(client: Client, engine: Engine):
         assert "tasks done a minute" in words(page(client, f"/runs/night?span={span}"))
 
 
+def test_an_unknown_price_is_not_called_nothing(client: Client, engine: Engine, night: Run):
+    assert "usd no limit $" in words(page(client, "/runs/night"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE call_totals SET unpriced = calls, nusd = 0"))
+        connection.execute(text("UPDATE runs SET spent_nusd = 0"))
+    assert "usd no limit price unknown" in words(page(client, "/runs/night"))
+
+
 def test_the_pool_of_a_run_without_trees_is_shown(client: Client, engine: Engine):
     finish(start(engine, "rounds.most=2", "rounds.prompts=2", recipe="self-instruct", seeds=10), Hands(engine, widened))
     found = words(page(client, "/runs/night"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine, text
 
-from db import tasks
+from db import tasks, views
 from db.records import Lease
 from db.workers import Identity
 from tests.integration.night import start
@@ -105,6 +105,15 @@ def test_what_is_no_fault_of_the_task_spends_no_attempt(bench: Bench, error: Mod
     assert (given_back["state"], given_back["attempts"]) == ("ready", 0)
     assert str(error) in str(given_back["error"])
     assert given_back["hinted_at"] is None
+
+
+@pytest.mark.parametrize(("error", "told"), [(Unauthorized("no key"), 1), (Withdrawn("paused"), 0)])
+def test_only_what_was_tried_is_told_as_tried_in_vain(bench: Bench, error: ModelError, told: int):
+    bench.door.answers = lambda call: error
+    run_id = bench.run()["run_id"]
+    with bench.engine.connect() as connection:
+        waiting = views.waiting(connection, int(str(run_id)))
+    assert (waiting["tasks"] if waiting else 0) == told
 
 
 @pytest.mark.parametrize("error", [TimedOut("no answer"), BrokenOff("half an answer")])
