@@ -59,8 +59,8 @@ def waiting(status: Status) -> list[str]:
 def untold(status: Status) -> list[str]:
     """What somebody should have been told, and was not."""
     failed = [notice for notice in status["notices"] if notice["state"] != "told"]
-    words = {"waiting": "is tried again", "given_up": "was given up"}
-    return [f"telling of `{n['event']}` by {n['channel']} {words[n['state']]}: {n['error']}" for n in failed]
+    words = {"waiting": "is being tried", "given_up": "was given up"}
+    return [f"telling of `{n['event']}` by {n['channel']} {words[n['state']]}: {n['error'] or 'no answer yet'}" for n in failed]
 
 
 def in_vain(status: Status) -> str:

@@ -188,6 +188,8 @@ def test_a_stall_and_what_nobody_could_be_told_are_shown():
     assert "nothing has moved for a while" in shown_of
     assert "telling of `done` by webhook was given up: answered 500" in shown_of
     assert "telling" not in shown(panel(status(notices=[{**failed, "state": "told"}])))
+    hanging = status(notices=[{**failed, "state": "waiting", "error": None}])
+    assert "telling of `done` by webhook is being tried: no answer yet" in " ".join(shown(panel(hanging)).split())
 
 
 def test_the_summary_names_calls_that_may_have_been_paid_for_in_vain(capsys: pytest.CaptureFixture[str]):
