@@ -7,15 +7,16 @@ from sqlalchemy import Connection, text
 
 from db import totals
 
-# Trees that are looked at to learn how many nodes of a tree may be harvested.
+# Trees that are looked at to learn how many nodes of a tree may be harvested, and how large trees become.
 _SAMPLE = 50
+_COHORT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTree:
-    """A tree that grows: its evolved nodes, those under way included, its rollouts, and the highest iteration begun."""
+    """A tree that grows: its evolved nodes that are no longer under way, its rollouts, the highest iteration begun."""
 
-    evolved: int
+    settled: int
     rollouts: int
     iteration: int
 
@@ -23,11 +24,11 @@ class OpenTree:
 # OFFSET 0, here and below: the nodes of a tree are looked up by their index, whatever Postgres believes of trees.
 _OPEN = text(
     """
-    SELECT n.evolved, n.iteration, (SELECT count(*) FROM rollouts o WHERE o.tree_id = t.id) AS rollouts
+    SELECT n.settled, n.iteration, (SELECT count(*) FROM rollouts o WHERE o.tree_id = t.id) AS rollouts
     FROM trees t CROSS JOIN LATERAL (
-        SELECT count(*) AS evolved, coalesce(max(iteration), -1) AS iteration FROM (
-            SELECT iteration FROM nodes WHERE tree_id = t.id AND parent_key IS NOT NULL OFFSET 0
-        ) AS mine
+        SELECT count(*) FILTER (WHERE status NOT IN ('proposed', 'generated')) AS settled,
+               coalesce(max(iteration), -1) AS iteration
+        FROM (SELECT iteration, status FROM nodes WHERE tree_id = t.id AND parent_key IS NOT NULL OFFSET 0) AS mine
     ) AS n
     WHERE t.run_id = :run AND t.status = 'growing'
     """
@@ -36,6 +37,33 @@ _OPEN = text(
 
 def open_trees(connection: Connection, run_id: int) -> list[OpenTree]:
     return [OpenTree(**row._mapping) for row in connection.execute(_OPEN, {"run": run_id})]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Evolved nodes of a tree that are no longer under way, and whether there will be no more of them."""
+
+    nodes: int
+    ended: bool
+
+
+_SIZES = text(
+    f"""
+    WITH first AS (
+        SELECT id, status FROM trees WHERE run_id = :run AND status <> 'waiting' ORDER BY ordinal LIMIT {_COHORT}
+    )
+    SELECT n.nodes, s.status = 'grown' AS ended
+    FROM first s CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE status NOT IN ('proposed', 'generated')) AS nodes
+        FROM (SELECT status FROM nodes WHERE tree_id = s.id AND parent_key IS NOT NULL OFFSET 0) AS mine
+    ) AS n
+    """
+)
+
+
+def sizes(connection: Connection, run_id: int) -> list[Size]:
+    """Of the first trees that were begun. One that a cap cut might have become larger."""
+    return [Size(**row._mapping) for row in connection.execute(_SIZES, {"run": run_id})]
 
 
 _WARMING = text(

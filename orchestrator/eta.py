@@ -1,20 +1,20 @@
 """How long a run that grows trees has still to go, as a range of seconds.
 
-What is left is measured in trees while they grow, each open one counted by how far it has come, and in slot seconds
-(time that some slot spends on a call) when their harvest is judged and answered. It is divided by the pace of the whole
+What is left is measured in nodes while trees grow (`orchestrator.sizes`), and in slot seconds (time that some slot
+spends on a call) when their harvest is judged and answered. It is divided by the pace of the whole
 run and by that of the last minute; the two are the ends of the range. A cap may end all of it earlier.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection
 
 from db import progress, workers
 from db.minutes import Lately
-from db.progress import OpenTree, Taken
+from db.progress import Taken
 from db.records import Run
+from orchestrator.sizes import nodes_to_come, whole_tree
 from workers.config import Role
 
 Span = tuple[float | None, float | None]
@@ -45,15 +45,12 @@ class Pace:
 class Progress:
     """Where a run stands.
 
-    open_share: how far the open trees have come, each from 0 to 1, summed. evolved: nodes beside the seeds. answers,
-    judgings: tasks that the harvest still has, expected or known. *_s: seconds of calls that one of them takes. slots:
-    of all living workers; a task of the harvest makes one call at a time. left: what caps leave, by unit.
+    nodes: that are still to come beside the seeds; None while nobody knows. answers, judgings: tasks that the harvest
+    still has, expected or known. *_s: seconds of calls that one of them takes. slots: of all living workers; a task of
+    the harvest makes one call at a time. left: what caps leave, by unit.
     """
 
-    trees: int
-    done: int
-    open_share: float
-    evolved: int
+    nodes: float | None
     answers: float
     judgings: float
     answer_s: float
@@ -80,12 +77,9 @@ def _at(progress: Progress, pace: Pace) -> float | None:
 
 
 def _growing_s(progress: Progress, pace: Pace) -> float | None:
-    """The nodes that are to come are to those that are there as the trees to come to those that are there."""
-    grown = progress.done + progress.open_share
-    left = progress.trees - grown
-    if left <= 0:
-        return 0.0
-    return progress.evolved * left / grown / pace.nodes if grown and pace.nodes > 0 else None
+    if not progress.nodes:
+        return progress.nodes
+    return progress.nodes / pace.nodes if pace.nodes > 0 else None
 
 
 def _harvest_s(progress: Progress, pace: Pace) -> float | None:
@@ -102,21 +96,6 @@ def _caps_s(progress: Progress, pace: Pace) -> Iterator[float]:
     for unit, left in progress.left.items():
         if speeds[unit] > 0:
             yield max(left, 0.0) / speeds[unit]
-
-
-def open_share(open_trees: list[OpenTree], search: Mapping[str, Any], calls_a_node: float) -> float:
-    """How far open trees have come: by iterations where these bound a tree, else by its nodes or its share of calls."""
-    if search.get("calls"):
-        whole = search["calls"] / calls_a_node if calls_a_node else 0.0
-        return _shares([tree.evolved for tree in open_trees], whole)
-    if "iterations" in search:  # an iteration that is under way counts half
-        counts = [tree.rollouts + (tree.iteration >= tree.rollouts) / 2 for tree in open_trees]
-        return _shares(counts, search["iterations"])
-    return _shares([tree.evolved for tree in open_trees], search.get("nodes", 0))
-
-
-def _shares(counts: list[float] | list[int], whole: float) -> float:
-    return sum(min(count / whole, 1.0) for count in counts) if whole else 0.0
 
 
 def eta_of(
@@ -163,17 +142,13 @@ def _progress(
     evolved: int,
     pending: int,
 ) -> Progress:
-    count, ended = sum(trees.values()), trees.get("grown", 0) + trees.get("cut", 0)
     growing = run.phase == "growing"
-    share = _open_share(connection, run, taken, evolved) if growing else 0.0
+    nodes, share = _growth(connection, run, taken, trees, evolved) if growing else (0.0, 0.0)
     waiting, judged = progress.evaluations(connection, run.id)
     judge_s = sum(one.seconds for role, one in taken.items() if role not in _WRITERS)
     answers, judgings = (float(pending), 0.0) if run.phase == "responding" else _expected(connection, run, trees, share)
     return Progress(
-        trees=count,
-        done=ended if growing else count,
-        open_share=share,
-        evolved=evolved,
+        nodes=nodes,
         answers=answers,
         judgings=judgings if growing else float(waiting),
         answer_s=_mean_s(taken, Role.RESPONDER) or _mean_s(taken, Role.EVOLVER),
@@ -183,10 +158,16 @@ def _progress(
     )
 
 
-def _open_share(connection: Connection, run: Run, taken: Mapping[str, Taken], evolved: int) -> float:
+def _growth(
+    connection: Connection, run: Run, taken: Mapping[str, Taken], trees: Mapping[str, int], evolved: int
+) -> tuple[float | None, float]:
+    """Nodes to come, and how far the open trees have come at least, each from 0 to 1, summed."""
     calls = sum(one.calls for one in taken.values())
-    search = run.config.get("search", {})
-    return open_share(progress.open_trees(connection, run.id), search, calls / evolved if evolved else 0.0)
+    open_trees = progress.open_trees(connection, run.id)
+    most = whole_tree(open_trees, run.config.get("search", {}), calls / evolved if evolved else 0.0)
+    growing = [tree.settled for tree in open_trees]
+    nodes = nodes_to_come(progress.sizes(connection, run.id), growing, trees.get("waiting", 0), most)
+    return nodes, sum(min(size / most, 1.0) for size in growing) if most else 0.0
 
 
 def _expected(connection: Connection, run: Run, trees: Mapping[str, int], share: float) -> tuple[float, float]:

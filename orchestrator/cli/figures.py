@@ -60,7 +60,10 @@ def untold(status: Status) -> list[str]:
     """What somebody should have been told, and was not."""
     failed = [notice for notice in status["notices"] if notice["state"] != "told"]
     words = {"waiting": "is being tried", "given_up": "was given up"}
-    return [f"telling of `{n['event']}` by {n['channel']} {words[n['state']]}: {n['error'] or 'no answer yet'}" for n in failed]
+    return [
+        f"telling of `{one['event']}` by {one['channel']} {words[one['state']]}: {one['error'] or 'no answer yet'}"
+        for one in failed
+    ]
 
 
 def in_vain(status: Status) -> str:

@@ -4,16 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from db.progress import OpenTree
-from orchestrator.eta import UNKNOWN, Pace, Progress, open_share, seconds_left
+from orchestrator.eta import UNKNOWN, Pace, Progress, seconds_left
 
 STEADY = Pace(nodes=2.0, calls=4.0, tokens=400.0, nusd=1000.0, busy=8.0)
 HALF = Pace(nodes=1.0, calls=2.0, tokens=200.0, nusd=500.0, busy=4.0)
 GROWING = Progress(
-    trees=100,
-    done=20,
-    open_share=5.0,
-    evolved=500,
+    nodes=1500,
     answers=0.0,
     judgings=0.0,
     answer_s=0.0,
@@ -29,8 +25,7 @@ def middle(progress: Progress, pace: Pace = STEADY) -> float:
     return (low + high) / 2
 
 
-def test_trees_to_come_have_as_many_nodes_as_those_that_are_there():
-    # 25 trees' worth took 500 nodes: 75 more take 1,500, two a second.
+def test_nodes_to_come_take_their_time():
     assert middle(GROWING) == pytest.approx(750)
 
 
@@ -39,18 +34,18 @@ def test_the_range_goes_from_the_faster_to_the_slower_pace():
 
 
 def test_answers_are_added_at_one_call_a_slot():
-    waiting = replace(GROWING, done=100, open_share=0.0, answers=120, answer_s=3.0)
+    waiting = replace(GROWING, nodes=0, answers=120, answer_s=3.0)
     assert middle(waiting) == pytest.approx(120 * 3 / 8)
     assert middle(replace(waiting, slots=2)) == pytest.approx(120 * 3 / 2)
-    assert middle(replace(waiting, done=20, open_share=5.0)) == pytest.approx(750 + 45)
+    assert middle(replace(waiting, nodes=1500)) == pytest.approx(750 + 45)
 
 
 def test_the_last_answer_takes_its_time_however_many_slots_there_are():
-    assert middle(replace(GROWING, done=100, answers=2, answer_s=3.0)) == pytest.approx(3.0)
+    assert middle(replace(GROWING, nodes=0, answers=2, answer_s=3.0)) == pytest.approx(3.0)
 
 
 def test_judgings_of_the_harvest_count_too():
-    assert middle(replace(GROWING, done=100, judgings=40, judging_s=2.0, answer_s=1.0)) == pytest.approx(10.0)
+    assert middle(replace(GROWING, nodes=0, judgings=40, judging_s=2.0, answer_s=1.0)) == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize(("unit", "left", "seconds"), [("calls", 400, 100), ("tokens", 400, 1), ("seconds", 30.0, 30)])
@@ -65,13 +60,4 @@ def test_a_cap_that_comes_later_changes_nothing():
 def test_nothing_is_said_before_something_is_known():
     still = Pace(nodes=0.0, calls=0.0, tokens=0.0, nusd=0.0, busy=0.0)
     assert seconds_left(GROWING, (STEADY, still)) == UNKNOWN
-    assert seconds_left(replace(GROWING, done=0, open_share=0.0), (STEADY, STEADY)) == UNKNOWN
-
-
-def test_how_far_trees_are_is_told_by_what_bounds_them():
-    trees = [OpenTree(evolved=8, rollouts=1, iteration=1), OpenTree(evolved=4, rollouts=1, iteration=0)]
-    assert open_share(trees, {"iterations": 4}, 1.5) == pytest.approx(1.5 / 4 + 1 / 4)
-    assert open_share(trees, {"nodes": 16}, 1.5) == pytest.approx(12 / 16)
-    assert open_share(trees, {"nodes": 16, "calls": 24}, 1.5) == pytest.approx(12 / 16)
-    assert open_share(trees, {"nodes": 2}, 1.5) == 2.0
-    assert open_share([], {"nodes": 16}, 0.0) == 0.0
+    assert seconds_left(replace(GROWING, nodes=None), (STEADY, STEADY)) == UNKNOWN
