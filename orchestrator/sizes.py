@@ -54,5 +54,6 @@ def whole_tree(open_trees: Sequence[OpenTree], search: Mapping[str, Any], calls_
         return float(search["calls"]) / calls_a_node if calls_a_node else inf
     if "iterations" in search:  # one that is under way counts half
         begun = sum(tree.rollouts + (tree.iteration >= tree.rollouts) / 2 for tree in open_trees)
-        return float(search["iterations"]) * sum(tree.settled for tree in open_trees) / begun if begun else inf
+        settled = sum(tree.settled for tree in open_trees)
+        return float(search["iterations"]) * settled / begun if settled else inf
     return float(search.get("nodes") or inf)
