@@ -166,8 +166,9 @@ def _growth(
     open_trees = progress.open_trees(connection, run.id)
     most = whole_tree(open_trees, run.config.get("search", {}), calls / evolved if evolved else 0.0)
     growing = [tree.settled for tree in open_trees]
-    nodes = nodes_to_come(progress.sizes(connection, run.id), growing, trees.get("waiting", 0), most)
-    return nodes, sum(min(size / most, 1.0) for size in growing) if most else 0.0
+    each = trees.get("growing", 0) / len(growing) if growing else 0.0
+    nodes = nodes_to_come(progress.sizes(connection, run.id), growing, trees.get("waiting", 0), most, each=each)
+    return nodes, each * sum(min(size / most, 1.0) for size in growing) if most else 0.0
 
 
 def _expected(connection: Connection, run: Run, trees: Mapping[str, int], share: float) -> tuple[float, float]:

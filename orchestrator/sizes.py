@@ -12,15 +12,17 @@ from typing import Any
 from db.progress import OpenTree, Size
 
 
-def nodes_to_come(cohort: Sequence[Size], growing: Sequence[int], waiting: int, most: float) -> float | None:
-    """Nodes that trees which grow (their sizes) and trees that wait will still get, on average.
+def nodes_to_come(
+    cohort: Sequence[Size], growing: Sequence[int], waiting: int, most: float, *, each: float = 1.0
+) -> float | None:
+    """Nodes that trees which grow (their sizes; one stands for `each`) and trees that wait will get, on average.
 
     `cohort`: trees in the order in which they were begun, ended or not. `most`: the size at which none goes on. None
     while nothing says where trees end.
     """
     further = _further(cohort, most)
     left = waiting * further[0] if waiting else 0.0
-    left += sum(further[min(size, len(further) - 1)] for size in growing)
+    left += each * sum(further[min(size, len(further) - 1)] for size in growing)
     return None if left == inf else left
 
 

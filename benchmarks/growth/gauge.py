@@ -70,6 +70,11 @@ class Checkpoint:
         return self.each_ms(self.spent.driver_s + self.spent.database_s)
 
     @property
+    def cost_in_hands(self) -> float:
+        """The same, in what the hands take meanwhile: their work for a node does not depend on how many there are."""
+        return self.cost_ms / self.each_ms(self.spent.hands_s)
+
+    @property
     def bytes_a_node(self) -> float:
         return sum(self.sizes.values()) / self.nodes
 

@@ -8,7 +8,8 @@ from benchmarks.growth.gauge import Checkpoint
 
 MOST_GROWTH, MOST_MS, MOST_TICK_MS = 1.2, 100.0, 10_000.0
 _COLUMNS = (
-    *("nodes", "wall s", "nodes/s", "wall ms", "driver ms", "database ms", "hands ms", "ticks ms", "nodes a tick"),
+    *("nodes", "wall s", "nodes/s", "wall ms", "driver ms", "database ms", "hands ms", "cost", "ticks ms"),
+    "nodes a tick",
     *("driver MB", "B a node", "claim p50 ms", "claim p95 ms", "status ms", "scrape ms", "longest tick ms"),
 )
 _HEAD = """# Growth
@@ -26,6 +27,10 @@ processes of the database, of the hands. *ticks* is the wall time inside of the 
 one driver makes a node in so long at best. Bytes are of the whole database with its indices. A claim is the product's
 own, of one task, in the table as it is; status is what `instructree status` reads, a scrape what Prometheus is told by
 an orchestrator that has just started, each the median of five, beside the driver and the hands at work.
+
+The machine is not the same from minute to minute: others share it. What the hands do for a node does not depend on how
+many nodes there are, so their processor time is the yardstick: *cost* is the processor time of driver and database by
+that of the hands, and growth is that of *cost*. The milliseconds are as they were.
 
 """
 
@@ -70,7 +75,9 @@ def _values(one: Checkpoint) -> list[str]:
         f"{one.nodes:,}",
         f"{spent.wall_s:.1f}",
         f"{one.new / spent.wall_s:.0f}",
-        *(f"{one.each_ms(s):.3f}" for s in _seconds(one)),
+        *(f"{one.each_ms(s):.3f}" for s in (spent.wall_s, spent.driver_s, spent.database_s, spent.hands_s)),
+        f"{one.cost_in_hands:.3f}",
+        f"{one.each_ms(one.ticking_s):.3f}",
         f"{one.new / one.ticks:.0f}",
         f"{one.driver_rss / 1e6:.0f}",
         f"{one.bytes_a_node:.0f}",
@@ -80,22 +87,15 @@ def _values(one: Checkpoint) -> list[str]:
     ]
 
 
-def _seconds(one: Checkpoint) -> tuple[float, ...]:
-    spent = one.spent
-    return (spent.wall_s, spent.driver_s, spent.database_s, spent.hands_s, one.ticking_s)
-
-
 def gates(found: Sequence[Checkpoint], ended: Ended) -> list[Gate]:
     """The last checkpoint against an early one, and questions against the clock.
 
     Not the first: all of its trees are equally young, and the first steps of a tree bring more nodes a task.
     """
     first, last = found[min(1, len(found) - 1)], found[-1]
-    wall = last.each_ms(last.spent.wall_s) / first.each_ms(first.spent.wall_s)
     ticks = [one.longest_tick_ms for one in found] + [ended.longest_tick_ms]
     return [
-        Gate(name="growth_of_processor_time_a_node", value=last.cost_ms / first.cost_ms, limit=MOST_GROWTH),
-        Gate(name="growth_of_wall_time_a_node", value=wall, limit=MOST_GROWTH),
+        Gate(name="growth_of_cost_a_node", value=last.cost_in_hands / first.cost_in_hands, limit=MOST_GROWTH),
         Gate(name="growth_of_driver_memory", value=last.driver_rss / first.driver_rss, limit=MOST_GROWTH),
         Gate(name="status_ms", value=last.status_ms, limit=MOST_MS),
         Gate(name="scrape_ms", value=last.scrape_ms, limit=MOST_MS),

@@ -37,8 +37,9 @@ _SETTINGS = {
     "port": "5432",  # only part of the socket's name
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "128MB",
-    "max_wal_size": "512MB",
+    "shared_buffers": "256MB",
+    # After each checkpoint a page is written whole into the journal, once: a large run has few of them this way.
+    "max_wal_size": "2GB",
     "fsync": "on",
     "jit": "off",
     # Nothing replicates or archives this server; a minimal journal is a smaller one.

@@ -20,6 +20,7 @@ def still(*sizes: int) -> list[Size]:
 def test_trees_that_end_at_their_bound_are_filled_up():
     begun = [*ended(*[16] * 6), *still(*[9] * 10)]
     assert nodes_to_come(begun, [9] * 10, 100, 16) == pytest.approx(7 * 10 + 100 * 16)
+    assert nodes_to_come(begun, [9] * 10, 100, 16, each=3.0) == pytest.approx(7 * 30 + 100 * 16)
 
 
 def test_before_one_has_ended_the_bound_is_all_that_is_known():
