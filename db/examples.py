@@ -108,40 +108,38 @@ _CHOSEN = f"""
         SELECT e.* FROM examples e LEFT JOIN latest v ON v.example_id = e.id WHERE e.run_id = :run AND {EXPORTED}
     )
 """
+# Row by row (LATERAL): as joins of sums they were made anew for each row, since Postgres takes the join of a tree's id
+# and a node's key to find one row at most. A thousand examples took a minute that way.
 _ROWS = text(
     f"""
-    WITH RECURSIVE {_CHOSEN}, up AS (
-        SELECT e.id AS example, n.tree_id, n.key, n.parent_key, n.operator, n.depth
-        FROM chosen e JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
-        UNION ALL
-        SELECT up.example, n.tree_id, n.key, n.parent_key, n.operator, n.depth
-        FROM nodes n JOIN up ON n.tree_id = up.tree_id AND n.key = up.parent_key
-    ), lineage AS (
-        SELECT example, array_agg(operator ORDER BY depth) FILTER (WHERE operator IS NOT NULL) AS operators
-        FROM up GROUP BY example
-    ), used AS (
-        SELECT e.id AS example, c.key, c.role, c.endpoint, c.model, c.tokens_in, c.tokens_out, c.nusd,
-               (SELECT count(*) FROM nodes s WHERE s.tree_id = n.tree_id
-                AND s.parent_key IS NOT DISTINCT FROM n.parent_key AND c.key = ANY (s.calls)) AS sharers
-        FROM chosen e
-        JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
-        JOIN calls c ON c.key = ANY (n.calls || e.response_calls)
-    ), price AS (
-        SELECT example, count(*) AS calls,
+    WITH {_CHOSEN}
+    SELECT e.id, e.instruction, e.input, e.output, e.node_key, t.ordinal AS tree, t.seed, n.parent_key, n.depth,
+           n.quality, n.diversity, n.complexity, n.reward, n.tags, lineage.operators,
+           price.calls, price.tokens_in, price.tokens_out, price.nusd, price.models
+    FROM chosen e
+    JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
+    JOIN trees t ON t.id = e.tree_id
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE up AS (
+            SELECT n.parent_key, n.operator, n.depth
+            UNION ALL
+            SELECT above.parent_key, above.operator, above.depth
+            FROM up JOIN nodes above ON above.tree_id = e.tree_id AND above.key = up.parent_key
+        )
+        SELECT array_agg(operator ORDER BY depth) FILTER (WHERE operator IS NOT NULL) AS operators FROM up
+    ) AS lineage
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS calls,
                sum(tokens_in::float8 / greatest(sharers, 1)) AS tokens_in,
                sum(tokens_out::float8 / greatest(sharers, 1)) AS tokens_out,
                CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd::float8 / greatest(sharers, 1)) END AS nusd,
                jsonb_object_agg(role, model) AS models
-        FROM used GROUP BY example
-    )
-    SELECT e.id, e.instruction, e.input, e.output, e.node_key, t.ordinal AS tree, t.seed, n.parent_key, n.depth,
-           n.quality, n.diversity, n.complexity, n.reward, n.tags, l.operators,
-           p.calls, p.tokens_in, p.tokens_out, p.nusd, p.models
-    FROM chosen e
-    JOIN nodes n ON n.tree_id = e.tree_id AND n.key = e.node_key
-    JOIN trees t ON t.id = e.tree_id
-    JOIN lineage l ON l.example = e.id
-    LEFT JOIN price p ON p.example = e.id
+        FROM calls c CROSS JOIN LATERAL (
+            SELECT count(*) AS sharers FROM nodes s
+            WHERE s.tree_id = n.tree_id AND s.parent_key IS NOT DISTINCT FROM n.parent_key AND c.key = ANY (s.calls)
+        ) AS shared
+        WHERE c.key = ANY (n.calls || e.response_calls) HAVING count(*) > 0
+    ) AS price ON true
     ORDER BY t.ordinal, n.depth, e.id
     """
 )
@@ -162,21 +160,19 @@ _OF_POOL = text(
         FROM instructions i WHERE i.run_id = :run AND i.origin = 'generated'
     ), good AS (
         SELECT e.*, count(*) OVER (PARTITION BY e.ordinal) AS instances FROM chosen e
-    ), used AS (
-        SELECT g.id AS example, c.role, c.model, c.tokens_in, c.tokens_out, c.nusd,
-               CASE WHEN c.key = ANY (m.calls) THEN m.siblings ELSE g.instances END::float8 AS sharers
-        FROM good g JOIN made m ON m.ordinal = g.ordinal
-        JOIN calls c ON c.key = ANY (m.calls || g.response_calls)
-    ), price AS (
-        SELECT example, count(*) AS calls,
-               sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
-               CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd / sharers) END AS nusd,
-               jsonb_object_agg(role, model) AS models
-        FROM used GROUP BY example
     )
     SELECT g.ordinal, g.instance, g.instruction, g.input, g.output, m.round, m.shown, m.is_classification,
-           p.calls, p.tokens_in, p.tokens_out, p.nusd, p.models
-    FROM good g JOIN made m ON m.ordinal = g.ordinal LEFT JOIN price p ON p.example = g.id
+           price.calls, price.tokens_in, price.tokens_out, price.nusd, price.models
+    FROM good g JOIN made m ON m.ordinal = g.ordinal
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS calls, sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
+               CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd / sharers) END AS nusd,
+               jsonb_object_agg(role, model) AS models
+        FROM calls c CROSS JOIN LATERAL (
+            SELECT CASE WHEN c.key = ANY (m.calls) THEN m.siblings ELSE g.instances END::float8 AS sharers
+        ) AS shared
+        WHERE c.key = ANY (m.calls || g.response_calls) HAVING count(*) > 0
+    ) AS price ON true
     ORDER BY g.ordinal, g.instance
     """
 )

@@ -81,7 +81,7 @@ _USED = text(
 _OF_LOST = text(
     f"""
     SELECT {_SUMS} FROM calls c WHERE c.run_id = :run AND c.role = 'generator' AND NOT EXISTS (
-        SELECT FROM instructions i WHERE i.run_id = :run AND c.key = ANY (i.calls)
+        SELECT FROM (SELECT unnest(calls) AS key FROM instructions WHERE run_id = :run) AS used WHERE used.key = c.key
     )
     """
 )

@@ -18,7 +18,7 @@ from tests.chaos.stage import FAULTS, Stage, staged
 
 # So many requests a minute leave the machine idle for most of the time: how long a run takes is known before.
 _PACE = 600
-_CALLS_A_SEED = 38
+_CALLS_A_SEED = 50
 # Trees that are grown to their end, and so many at once that there is always something to do.
 _WORK = (
     *("--set", "search.stop_reward=40", "--set", "trees_at_once=40"),
