@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from db import attempts, minutes, runs, tasks
+from db import attempts, minutes, pool_costs, runs, tasks
 from db.records import AttemptRow, Lease
+from orchestrator.export import rows_of
 from orchestrator.metrics import Figures
 from orchestrator.status import status_of
+from orchestrator.story import report_of
 from tests.integration.night import Hands, assert_lawful, finish, good, start, varied, widened
 from tests.integration.test_attempts import answer, page
 from workers.llm.page import Unpaid
@@ -202,3 +204,37 @@ def test_neither_status_nor_metrics_read_a_long_table_whole(engine: Engine, what
         for scan in re.split(r"\n(?=\s*->)", plan):
             if re.search(r"on (nodes|calls|examples|instructions|rollouts)\b", scan):
                 assert SHORT.search(scan), plan
+
+
+def read_of(plan: dict[str, Any]) -> float:
+    """Rows that all steps of a plan made or threw away."""
+    rows = plan["Actual Rows"] + sum(number for name, number in plan.items() if name.startswith("Rows Removed"))
+    return plan["Actual Loops"] * rows + sum(read_of(step) for step in plan.get("Plans", []))
+
+
+def rows_read(engine: Engine, heard: list[tuple[str, Any]]) -> float:
+    with engine.connect() as connection:
+        connection.execute(text("ANALYZE"))
+        connection.execute(text("SET enable_seqscan = off"))
+        found = [connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", asked) for sql, asked in heard]
+        return sum(read_of(row.scalar_one()[0]["Plan"]) for row in found)
+
+
+# A run of each kind that ends with some hundred examples. Where each example's price was sought among all examples, the
+# first took a hundred thousand rows an example.
+LONG = {
+    "idea-mcts": (40, varied, ("search.stop_reward=40", "harvest.size=1000")),
+    "self-instruct": (9, widened, ("rounds.most=6", "rounds.prompts=4")),
+}
+
+
+@pytest.mark.parametrize("recipe", LONG)
+def test_export_and_report_read_as_much_as_there_is(engine: Engine, recipe: str):
+    seeds, answer, options = LONG[recipe]
+    run = finish(start(engine, *options, recipe=recipe, seeds=seeds), Hands(engine, answer))
+    with listened(engine) as heard, engine.connect() as connection:
+        rows = rows_of(connection, run)
+        report_of(connection, run)
+        pool_costs.calls_of_lost(connection, run.id)
+    assert len(rows) > 50
+    assert rows_read(engine, heard) < 1000 * len(rows)
