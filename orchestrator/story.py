@@ -1,14 +1,20 @@
 """The report of a run, from its rows."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from db import examples, minutes, nodes, pool_views, pools, runs, verdicts, views
 from db.records import NodeRow, RolloutRow, Run
 from orchestrator.pool_status import is_pool, stages_of
-from orchestrator.report.model import NodeCost, RoleSpend, RunStory, TreeStory
+from orchestrator.report.choice import drawn
+from orchestrator.report.model import NodeCost, NodeId, RoleSpend, RunStory, TreeStory
 from orchestrator.report.page import render
 from orchestrator.report.pool_model import PoolStory
 from orchestrator.report.pool_page import EACH, EXAMPLES, MOVES, render_pool
+
+_TOGETHER = 500
 
 
 def report_of(connection: Connection, run: Run) -> str:
@@ -17,35 +23,46 @@ def report_of(connection: Connection, run: Run) -> str:
 
 
 def story_of(connection: Connection, run: Run) -> RunStory:
+    story = RunStory(
+        run=run,
+        trees=tuple(_trees(connection, run)),
+        examples=tuple(examples.of_run(connection, run.id)),
+        spend=_spend(connection, run),
+        node_costs={},
+        wall_s=views.elapsed_s(connection, run.id),
+        minutes=tuple(minutes.of_run(connection, run.id)),
+        verdicts=verdicts.counts(connection, run.id),
+    )
+    return replace(story, node_costs=_costs(connection, drawn(story)))
+
+
+def _trees(connection: Connection, run: Run) -> Iterator[TreeStory]:
+    """Some at a time: rows as they come from the database take more room than what is kept of them."""
     rows = runs.trees_of(connection, run.id)
-    ids = [row.id for row in rows]
-    nodes_of: dict[int, list[NodeRow]] = {key: [] for key in ids}
-    rollouts_of: dict[int, list[RolloutRow]] = {key: [] for key in ids}
-    for node in nodes.of_trees(connection, ids):
-        nodes_of[node.tree_id].append(node)
-    for rollout in nodes.rollouts_of(connection, ids):
-        rollouts_of[rollout.tree_id].append(rollout)
-    costs = {
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        ids = [row.id for row in some]
+        nodes_of: dict[int, list[NodeRow]] = {key: [] for key in ids}
+        rollouts_of: dict[int, list[RolloutRow]] = {key: [] for key in ids}
+        for node in nodes.of_trees(connection, ids):
+            nodes_of[node.tree_id].append(node)
+        for rollout in nodes.rollouts_of(connection, ids):
+            rollouts_of[rollout.tree_id].append(rollout)
+        for row in some:
+            yield TreeStory(row=row, nodes=tuple(nodes_of[row.id]), rollouts=tuple(rollouts_of[row.id]))
+
+
+def _costs(connection: Connection, tree_ids: Sequence[int]) -> dict[NodeId, NodeCost]:
+    """Only of trees whose nodes are shown: a run of a million nodes has millions of calls."""
+    return {
         place: NodeCost(
             calls=cost["calls"],
             tokens_in=round(cost["tokens_in"]),
             tokens_out=round(cost["tokens_out"]),
             nusd=None if cost["nusd"] is None else round(cost["nusd"]),
         )
-        for place, cost in views.node_costs(connection, ids).items()
+        for place, cost in views.node_costs(connection, list(tree_ids)).items()
     }
-    return RunStory(
-        run=run,
-        trees=tuple(
-            TreeStory(row=row, nodes=tuple(nodes_of[row.id]), rollouts=tuple(rollouts_of[row.id])) for row in rows
-        ),
-        examples=tuple(examples.of_run(connection, run.id)),
-        spend=_spend(connection, run),
-        node_costs=costs,
-        wall_s=views.elapsed_s(connection, run.id),
-        minutes=tuple(minutes.of_run(connection, run.id)),
-        verdicts=verdicts.counts(connection, run.id),
-    )
 
 
 def pool_story_of(connection: Connection, run: Run) -> PoolStory:

@@ -124,13 +124,11 @@ class Measured:
         self._longest_s, before = 0.0, self._clock()
         self._tick_until(lambda: self._driver.over)
         spent = self._clock().since(before)
-        with self._engine.connect() as connection:
-            examples = views.example_counts(connection, self._run.id).get("accepted", 0)
         return Ended(
             wall_s=spent.wall_s,
             driver_s=spent.driver_s,
             longest_tick_ms=1000 * self._longest_s,
-            examples=examples,
+            written=gauge.written(self._engine, self._run),
         )
 
     def _tick_until(self, enough: Callable[[], bool]) -> None:

@@ -11,8 +11,10 @@ from sqlalchemy import Connection, Engine, text
 
 from db import runs, tasks
 from db.records import NewTask, Run, Spend
+from orchestrator.export import rows_of
 from orchestrator.metrics import Figures
 from orchestrator.status import status_of
+from orchestrator.story import report_of
 
 _ASKED = 5
 _CLAIMS = 60
@@ -151,3 +153,29 @@ def claims_ms(engine: Engine, run: Run) -> tuple[float, float]:
             times.append(1000 * (time.perf_counter() - began))
         connection.rollback()
     return statistics.median(times), statistics.quantiles(times, n=20)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What `run` writes at its end: the data set's rows and the report, in seconds; the report's room, in MB."""
+
+    examples: int
+    rows_s: float
+    report_s: float
+    report_mb: float
+    page_mb: float
+
+
+def written(engine: Engine, run: Run) -> Written:
+    with engine.connect() as connection:
+        began = time.monotonic()
+        rows = rows_of(connection, run)
+        read, before = time.monotonic(), psutil.Process().memory_info().rss
+        page = report_of(connection, run)
+        return Written(
+            examples=len(rows),
+            rows_s=read - began,
+            report_s=time.monotonic() - read,
+            report_mb=(psutil.Process().memory_info().rss - before) / 1e6,
+            page_mb=len(page.encode()) / 1e6,
+        )

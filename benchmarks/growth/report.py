@@ -4,7 +4,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.growth.gauge import Checkpoint
+from benchmarks.growth.gauge import Checkpoint, Written
 
 MOST_GROWTH, MOST_MS, MOST_TICK_MS = 1.2, 100.0, 10_000.0
 _COLUMNS = (
@@ -53,12 +53,12 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What came after growing: seconds on the wall and of the driver's processor, and the longest tick of it."""
+    """What came after growing: seconds on the wall and of the driver's processor, the longest tick of it, the files."""
 
     wall_s: float
     driver_s: float
     longest_tick_ms: float
-    examples: int
+    written: Written
 
 
 def heading() -> str:
@@ -116,8 +116,7 @@ def page(found: Sequence[Checkpoint], ended: Ended, held: Sequence[Gate], *, abo
         _markdown(("gate", "value", "limit", ""), [_row(gate) for gate in held]),
         "\n## By nodes\n\n",
         _markdown(_COLUMNS, [_values(one) for one in found]),
-        f"\nThe harvest of {ended.examples:,} examples took {ended.wall_s:.1f} s, {ended.driver_s:.1f} s of them the "
-        f"driver's, in ticks of {ended.longest_tick_ms:.0f} ms at most.\n",
+        f"\n{_told(ended)}\n",
         f"\n## Bytes a node at {last.nodes:,}\n\n",
         _markdown(
             ("table", "all", "of it indices"),
@@ -125,6 +124,16 @@ def page(found: Sequence[Checkpoint], ended: Ended, held: Sequence[Gate], *, abo
         ),
     ]
     return "".join(parts)
+
+
+def _told(ended: Ended) -> str:
+    found = ended.written
+    return (
+        f"The harvest of {found.examples:,} examples took {ended.wall_s:.1f} s, {ended.driver_s:.1f} s of them the "
+        f"driver's, in ticks of {ended.longest_tick_ms:.0f} ms at most. The rows of the data set were then read in "
+        f"{found.rows_s:.1f} s; the report was made in {found.report_s:.1f} s with {found.report_mb:.0f} MB of memory, "
+        f"and is a page of {found.page_mb:.1f} MB."
+    )
 
 
 def _row(gate: Gate) -> list[str]:

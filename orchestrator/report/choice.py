@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from db.records import NodeRow
-from orchestrator.report.forest import Forest, reward, root_of
-from orchestrator.report.model import Choice, Pair, TreeGain, TreeStory
+from orchestrator.report.forest import Forest, gather, reward, root_of
+from orchestrator.report.model import Choice, Pair, RunStory, TreeGain, TreeStory
 from orchestrator.report.numbers import difference
 
 TREES_AT_EACH_END = 5
@@ -48,6 +48,12 @@ def choose(ranked: Sequence[TreeGain]) -> Choice:
         ranked=len(known),
         unranked=len(unknown),
     )
+
+
+def drawn(story: RunStory) -> tuple[int, ...]:
+    """The ids of the trees that the page draws."""
+    choice = choose(ranking(gather(story)))
+    return tuple(found.tree.row.id for found in (*choice.best, *choice.worst, *choice.without_gain))
 
 
 def pairs(forest: Forest, ranked: Sequence[TreeGain]) -> tuple[Pair, ...]:
