@@ -36,7 +36,7 @@ def main() -> None:
         print(f"instructree: {error}", file=sys.stderr)
         sys.exit(USAGE)
     except AWAY as error:
-        print(f"instructree: the database went away ({cause_of(error)}): give the command again", file=sys.stderr)
+        print(f"instructree: the database gave no answer ({cause_of(error)}): give the command again", file=sys.stderr)
         sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
