@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from db import tasks, workers
 from db.engine import AWAY, cause_of
-from db.errors import UserError
+from db.errors import ServiceError, UserError
 from db.guard import check_fit
 from db.migrate import head
 from db.records import Lease
@@ -59,11 +59,15 @@ class Loop:
 
 @dataclass(slots=True)
 class Held:
-    """The leases this process works under, and how many tasks it has done. Times are of the monotonic clock."""
+    """The leases this process works under, and how many tasks it has done. Times are of the monotonic clock.
+
+    `unfit`: what this machine was found to lack for a task that it was given.
+    """
 
     _lock: Lock = field(default_factory=Lock)
     _leases: dict[int, tuple[Lease, float]] = field(default_factory=dict)
     done: int = 0
+    unfit: str | None = None
 
     def add(self, lease: Lease) -> None:
         with self._lock:
@@ -90,8 +94,8 @@ class Held:
 class Heart:
     """Beats: extends the leases held, shows in the register that this worker lives, and looks what was changed.
 
-    One that does not go with the orchestrator or the database any more is `refused` work: it begins no task from then
-    on, and `end` is called, which lets it finish what is in hand.
+    One that does not go with the orchestrator or the database any more, or that lacks what its tasks need, is `refused`
+    work: it begins no task from then on, and `end` is called, which lets it finish what is in hand.
     """
 
     refused: str | None = None
@@ -167,6 +171,8 @@ class Heart:
     def _look_about(self) -> None:
         """Whether we still go with the others."""
         try:
+            if self._held.unfit:
+                raise ServiceError(self._held.unfit)
             with self._engine.connect() as connection:
                 check_fit(connection, self._identity.version, self._schema)
         except UserError as error:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from db import pools, runs, tasks
 from db.chaos import stumble
 from db.engine import patiently
-from db.errors import InstructreeError, StaleLease
+from db.errors import InstructreeError, ServiceError, StaleLease
 from db.records import Json, Lease
 from workers.asking import Answer, Ask
 from workers.bodies.evaluate import EvaluateTexts, evaluate
@@ -40,7 +40,7 @@ from workers.llm.call import call_for
 from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
 from workers.llm.gateway import Gateway
 from workers.porter import Porter
-from workers.process import Held, Loop
+from workers.process import BEAT_S, Held, Loop
 from workers.prompting import Prompt
 from workers.reading import Texts
 from workers.traced import task_span
@@ -105,14 +105,18 @@ class Runner:
         return patiently(self._engine, lambda c: _of_pool(c, lease.run_id, payload, settings, ask))
 
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
-        """Back to the queue when the world was at fault, failed when this task can never be carried out.
+        """Back to the queue when world or machine was at fault, failed when this task can never be carried out.
 
-        An attempt is spent only where the next one may cost money again.
+        An attempt is spent only where the next one may cost money again. A machine that lacks an address or a library
+        spoils no task: it takes no more of them by the time this one is due again.
         """
         message = f"{_family(error)}: {error}"
         log.warning("task_given_up", task=lease.task_id, cause=message)
         if isinstance(error, AnswerLost | MachineUnfit):  # another machine may have what this one lacks
             return self._retry(lease, message)
+        if isinstance(error, ServiceError):
+            self._held.unfit = str(error)
+            return patiently(self._engine, lambda c: tasks.give_back(c, lease, error=message, delay_s=BEAT_S))
         if isinstance(error, RetryLater | EndpointBroken | Withdrawn):
             wait_s = min(getattr(error, "retry_after_s", None) or _backoff(lease.attempts), _LONGEST_WAIT_S)
             patiently(self._engine, lambda c: tasks.give_back(c, lease, error=message, delay_s=wait_s))

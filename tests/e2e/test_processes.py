@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -169,9 +169,7 @@ def test_workers_from_elsewhere_take_tasks_and_leave_in_order(
     """They know where database, broker and model are, and nothing else."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    stack = slow.stack()
-    places = {"INSTRUCTREE_DATABASE_URL": stack.database_url or "", "INSTRUCTREE_REDIS_URL": stack.redis_url or ""}
-    guest = House(home=tmp_path / "unused", system=tmp_path, env={**slow_model.env, **places}, said=slow.said)
+    guest = visitor(slow, tmp_path, slow_model.env)
     write_seeds(seeds, 40, "guests")
     wide = ("--set", "trees_at_once=40", "--set", "search.iterations=1", "--set", "search.children=2")
     with ExitStack() as started_here:
@@ -189,6 +187,27 @@ def test_workers_from_elsewhere_take_tasks_and_leave_in_order(
     assert not pids & registered(slow)
     assert not pids & {w["pid"] for w in slow.status("guests")["workers"]}
     assert not guest.home.exists()
+
+
+def visitor(house: House, folder: Path, env: Mapping[str, str]) -> House:
+    """Another machine, which knows where database and broker of this house are, and what is in `env`."""
+    stack = house.stack()
+    places = {"INSTRUCTREE_DATABASE_URL": stack.database_url or "", "INSTRUCTREE_REDIS_URL": stack.redis_url or ""}
+    return House(home=folder / "unused", system=folder, env={**env, **places}, said=house.said)
+
+
+def test_a_worker_without_the_endpoint_spoils_no_task_and_says_what_it_lacks(
+    slow: House, seeds: Path, tmp_path: Path
+) -> None:
+    with visitor(slow, tmp_path, {}).running("worker", folder=tmp_path) as stranger:
+        until(lambda: stranger.process.pid in registered(slow), "it is in the register")
+        assert slow.run(seeds, "stranger", "--no-responses", "--set", "search.iterations=2").code == 0
+        gone = stranger.ended(40)
+    assert (gone.code, "instructree: no model endpoint: set OPENAI_BASE_URL" in gone.err) == (2, True), gone.err
+    found = slow.status("stranger")
+    assert (found["failed_tasks"], found["failures"].get("task_failed")) == ({}, None)
+    assert "no model endpoint" in found["refused"][0]["reason"]
+    assert slow.verified("stranger")
 
 
 def test_a_run_that_is_changed_while_it_is_on_goes_by_what_was_said_last(

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db import tasks, views
+from db.errors import ServiceError
 from db.records import Lease
 from db.workers import Identity
 from tests.integration.night import start
@@ -139,6 +140,16 @@ def test_an_error_of_our_own_is_tried_again_and_kept(bench: Bench):
     bench.door.answers = crash
     crashed = bench.run()
     assert (crashed["state"], crashed["attempts"], crashed["error"]) == ("ready", 1, "RuntimeError: a bug")
+
+
+def test_what_this_machine_lacks_spoils_no_task_and_is_told_to_its_heart(bench: Bench):
+    def send(call: Call) -> str:
+        raise ServiceError("no address here")
+
+    bench.door.answers = send
+    given_back = bench.run()
+    assert (given_back["state"], given_back["attempts"]) == ("ready", 0)
+    assert bench.held.unfit == "no address here"
 
 
 def test_who_is_told_to_stop_gives_back_what_is_still_theirs(bench: Bench):

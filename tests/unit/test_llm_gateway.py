@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from db.errors import ServiceError
 from db.records import AttemptRow, CallRow, Lease
 from workers.asking import Answer
 from workers.config import Endpoint, JudgeSettings, Role, Roles, Style, WorkSettings
@@ -376,6 +377,16 @@ def test_what_may_have_been_paid_for_stays_announced(fault: Fault, left: int):
         async with room(Script(plan=Faults((fault,)))) as here:
             await here.gateway.call(call(settings=hasty(0.5)))
             assert len(here.ledger.attempts) == left
+
+    asyncio.run(ask())
+
+
+def test_what_this_machine_cannot_send_does_not_stay_announced():
+    async def ask() -> None:
+        ledger = MemoryLedger()
+        with pytest.raises(ServiceError, match="no model endpoint"):
+            await Gateway(OpenAIClient({}), ledger).call(call())
+        assert not ledger.attempts
 
     asyncio.run(ask())
 

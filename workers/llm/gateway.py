@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from db import tracing
 from db.chaos import stumble_async
+from db.errors import ServiceError
 from db.records import CallRow, Json
 from workers.asking import Answer
 from workers.llm.address import Address
@@ -184,8 +185,9 @@ class Gateway:
             await stumble_async()
         try:
             return await self._client.complete(call.request)
-        except ModelError as error:
-            if call.lease and not error.may_be_paid:
+        except (ModelError, ServiceError) as error:
+            sent = isinstance(error, ModelError) and error.may_be_paid
+            if call.lease and not sent:
                 with suppress(LedgerAway):
                     await self._ledger.unpaid(attempt_id)
             raise
