@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from statistics import median
 
 from db.minutes import Minute
@@ -15,6 +16,8 @@ MOST_SPANS = 120
 # Of a run of a few minutes there is nothing to tell.
 FEWEST_MINUTES = 5
 _MOST_DIPS = 12
+# Dips are sought in pieces of so many tasks each, as usual: one in which nothing ended is no chance then.
+_ENOUGH = 10
 # Below this part of what is usual there was a dip; above this multiple a time was long.
 _LOW, _LONG = 0.5, 2.0
 _LONG_LAG_S = 5.0
@@ -74,34 +77,32 @@ class Night:
 
 def night(rows: Iterable[Minute], changes: Sequence[Change] = ()) -> Night | None:
     """`changes` that let less through explain a dip. None for a run of which there is too little to tell."""
-    spans = _spans(sorted(rows, key=lambda row: row.minute))
+    ordered = sorted(rows, key=lambda row: row.minute)
+    count = int((ordered[-1].minute - ordered[0].minute) / _ONE) + 1 if ordered else 0
+    spans = _spans(ordered, count, each=-(-count // MOST_SPANS))
     busy = [span for span in spans if span.done]
-    if not busy or sum(span.minutes for span in spans) < FEWEST_MINUTES:
+    if not busy or count < FEWEST_MINUTES:
         return None
     usual = median(span.pace for span in busy)
     begin = spans[0].start
     offsets = [int((span.start - begin) / _ONE) for span in spans]
     whole = [(at, at + span.minutes - 1) for at, span in zip(offsets, spans, strict=True)]
+    pieces = _spans(ordered, count, each=ceil(_ENOUGH / usual))
     return Night(
         spans=tuple(spans),
         usual=usual,
-        dips=tuple(_dips(spans, usual, [change for change in changes if lowered(change)])),
+        dips=tuple(_dips(pieces, usual, [change for change in changes if lowered(change)])),
         plot=plots.lines(whole, [("after", [span.pace for span in spans])]),
     )
 
 
-def _spans(rows: Sequence[Minute]) -> list[Span]:
-    """All minutes from the first to the last, those in which nothing ended too, together where there are too many."""
-    if not rows:
-        return []
-    first, last = rows[0].minute, rows[-1].minute
-    count = int((last - first) / _ONE) + 1
-    each = -(-count // MOST_SPANS)
-    parts: list[list[Minute]] = [[] for _ in range(0, count, each)]
+def _spans(rows: Sequence[Minute], count: int, *, each: int) -> list[Span]:
+    """All `count` minutes from the first row's on, those in which nothing ended too, `each` of them together."""
+    parts: list[list[Minute]] = [[] for _ in range(0, count, each)] if count else []
     for row in rows:
-        parts[int((row.minute - first) / _ONE) // each].append(row)
+        parts[int((row.minute - rows[0].minute) / _ONE) // each].append(row)
     return [
-        _joined(part, start=first + at * each * _ONE, minutes=min(each, count - at * each))
+        _joined(part, start=rows[0].minute + at * each * _ONE, minutes=min(each, count - at * each))
         for at, part in enumerate(parts)
     ]
 
@@ -122,21 +123,36 @@ def _dips(spans: Sequence[Span], usual: float, changes: Sequence[Change]) -> lis
         elif low:
             found.append([span])
         before = low
-    dips = [_joined(some, start=some[0].start, minutes=sum(span.minutes for span in some)) for some in found]
-    worst = sorted(dips, key=lambda span: span.done - usual * span.minutes)[:_MOST_DIPS]
-    return [Dip(span=span, cause=_cause(span, spans, changes)) for span in sorted(worst, key=lambda span: span.start)]
+    dips = [
+        (_joined(some, start=some[0].start, minutes=_minutes(some)), _minutes(span for span in some if not span.ended))
+        for some in found
+    ]
+    worst = sorted(dips, key=lambda dip: dip[0].done - usual * dip[0].minutes)[:_MOST_DIPS]
+    return [
+        Dip(span=span, cause=_cause(span, silent, spans, changes))
+        for span, silent in sorted(worst, key=lambda dip: dip[0].start)
+    ]
 
 
-def _cause(dip: Span, spans: Sequence[Span], changes: Sequence[Change]) -> str:
-    if not dip.ended:
-        return "nothing ended: the run was paused, or the endpoint or the database away"
-    if dip.retries > _MANY_RETRIES * dip.ended:
-        tasks = "1 task" if dip.retries == 1 else f"{dip.retries} tasks"
-        return f"{tasks} had to be begun again: workers died, or answers were lost"
+def _minutes(spans: Iterable[Span]) -> int:
+    return sum(span.minutes for span in spans)
+
+
+def _cause(dip: Span, silent: int, spans: Sequence[Span], changes: Sequence[Change]) -> str:
+    """What is told by most is asked first. `silent`: minutes of the dip in which nothing ended.
+
+    What ended in the minutes around a silence says nothing of it: it was as long under way as ever.
+    """
     # Made in it, or in the span before it.
     made = [change for change in changes if dip.start - spans[0].minutes * _ONE <= change.at < dip.end]
     if made:
         return told(made[-1])
+    if silent:
+        long = "a minute" if silent == 1 else f"{silent} minutes"
+        return f"nothing ended for {long}: the run was paused, or the endpoint or the database away"
+    if dip.retries > _MANY_RETRIES * dip.ended:
+        tasks = "1 task" if dip.retries == 1 else f"{dip.retries} tasks"
+        return f"{tasks} had to be begun again: workers died, or answers were lost"
     times = _longer(dip, spans, lambda span: span.run_s)
     if times > _LONG:
         return f"tasks took {times:.1f} times as long as usual: the endpoint was slow or refused"

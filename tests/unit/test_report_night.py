@@ -75,6 +75,20 @@ def test_neighbouring_minutes_are_one_dip():
     assert (dip.span.minutes, dip.span.done) == (3, 1)
 
 
+def test_an_outage_is_told_by_its_silence_however_long_the_night():
+    """It began and ended within a minute; two minutes of this night are one point of the plot."""
+    out = {60: minute(60, 40), 61: None, 62: None, 63: minute(63, 15)}
+    found = told(*steady(130, out))
+    assert found.spans[0].minutes == 2
+    (dip,) = found.dips
+    assert (dip.span.start, dip.span.minutes) == (BEGIN + timedelta(minutes=60), 4)
+    assert dip.cause.startswith("nothing ended for 2 minutes: the run was paused, or the endpoint")
+
+
+def test_a_minute_without_a_task_is_no_dip_where_a_task_a_minute_is_usual():
+    assert told(*(minute(n, 1) for n in range(60) if n % 7)).dips == ()
+
+
 def test_a_long_night_is_drawn_in_few_marks_and_loses_nothing():
     found = told(*steady(900, {400: None}))
     assert len(found.spans) <= MOST_SPANS
