@@ -108,6 +108,12 @@ _CHOSEN = f"""
         SELECT e.* FROM examples e LEFT JOIN latest v ON v.example_id = e.id WHERE e.run_id = :run AND {EXPORTED}
     )
 """
+# Of one example: calls `c`, each with the number of those that it is shared among.
+_SHARES = """
+    count(*) AS calls, sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
+    CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd / sharers) END AS nusd,
+    jsonb_object_agg(role, model) AS models
+"""
 # Row by row (LATERAL): as joins of sums they were made anew for each row, since Postgres takes the join of a tree's id
 # and a node's key to find one row at most. A thousand examples took a minute that way.
 _ROWS = text(
@@ -129,13 +135,8 @@ _ROWS = text(
         SELECT array_agg(operator ORDER BY depth) FILTER (WHERE operator IS NOT NULL) AS operators FROM up
     ) AS lineage
     LEFT JOIN LATERAL (
-        SELECT count(*) AS calls,
-               sum(tokens_in::float8 / greatest(sharers, 1)) AS tokens_in,
-               sum(tokens_out::float8 / greatest(sharers, 1)) AS tokens_out,
-               CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd::float8 / greatest(sharers, 1)) END AS nusd,
-               jsonb_object_agg(role, model) AS models
-        FROM calls c CROSS JOIN LATERAL (
-            SELECT count(*) AS sharers FROM nodes s
+        SELECT {_SHARES} FROM calls c CROSS JOIN LATERAL (
+            SELECT greatest(count(*), 1)::float8 AS sharers FROM nodes s
             WHERE s.tree_id = n.tree_id AND s.parent_key IS NOT DISTINCT FROM n.parent_key AND c.key = ANY (s.calls)
         ) AS shared
         WHERE c.key = ANY (n.calls || e.response_calls) HAVING count(*) > 0
@@ -165,10 +166,7 @@ _OF_POOL = text(
            price.calls, price.tokens_in, price.tokens_out, price.nusd, price.models
     FROM good g JOIN made m ON m.ordinal = g.ordinal
     LEFT JOIN LATERAL (
-        SELECT count(*) AS calls, sum(tokens_in / sharers) AS tokens_in, sum(tokens_out / sharers) AS tokens_out,
-               CASE WHEN bool_or(nusd IS NULL) THEN NULL ELSE sum(nusd / sharers) END AS nusd,
-               jsonb_object_agg(role, model) AS models
-        FROM calls c CROSS JOIN LATERAL (
+        SELECT {_SHARES} FROM calls c CROSS JOIN LATERAL (
             SELECT CASE WHEN c.key = ANY (m.calls) THEN m.siblings ELSE g.instances END::float8 AS sharers
         ) AS shared
         WHERE c.key = ANY (m.calls || g.response_calls) HAVING count(*) > 0

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from db import tasks, workers
 from db.engine import AWAY, cause_of
-from db.errors import ServiceError, UserError
+from db.errors import UserError
 from db.guard import check_fit
 from db.migrate import head
 from db.records import Lease
@@ -169,19 +169,24 @@ class Heart:
             self._look_about()
 
     def _look_about(self) -> None:
-        """Whether we still go with the others."""
+        """Ends this process where there is a reason to."""
+        self.refused = self._held.unfit or self._misfit()
+        if self.refused is None:
+            return
+        log.critical("refused", cause=self.refused)
+        self._slots.close()
+        with self._engine.begin() as connection:
+            workers.refuse(connection, self._identity.id, self.refused)
+        self._end()
+
+    def _misfit(self) -> str | None:
+        """Why we do not go with the others any more, if so."""
         try:
-            if self._held.unfit:
-                raise ServiceError(self._held.unfit)
             with self._engine.connect() as connection:
                 check_fit(connection, self._identity.version, self._schema)
         except UserError as error:
-            self.refused = str(error)
-            log.critical("refused", cause=self.refused)
-            self._slots.close()
-            with self._engine.begin() as connection:
-                workers.refuse(connection, self._identity.id, self.refused)
-            self._end()
+            return str(error)
+        return None
 
     def _show(self, connection: Connection, *, busy: int) -> int | None:
         """In the register; returns how many slots we are to have, where somebody said so."""

@@ -123,15 +123,14 @@ def _dips(spans: Sequence[Span], usual: float, changes: Sequence[Change]) -> lis
         elif low:
             found.append([span])
         before = low
-    dips = [
-        (_joined(some, start=some[0].start, minutes=_minutes(some)), _minutes(span for span in some if not span.ended))
-        for some in found
-    ]
-    worst = sorted(dips, key=lambda dip: dip[0].done - usual * dip[0].minutes)[:_MOST_DIPS]
-    return [
-        Dip(span=span, cause=_cause(span, silent, spans, changes))
-        for span, silent in sorted(worst, key=lambda dip: dip[0].start)
-    ]
+    worst = sorted(found, key=lambda some: sum(span.done - usual * span.minutes for span in some))[:_MOST_DIPS]
+    return [_dip(some, spans, changes) for some in sorted(worst, key=lambda some: some[0].start)]
+
+
+def _dip(some: Sequence[Span], spans: Sequence[Span], changes: Sequence[Change]) -> Dip:
+    whole = _joined(some, start=some[0].start, minutes=_minutes(some))
+    silent = _minutes(span for span in some if not span.ended)
+    return Dip(span=whole, cause=_cause(whole, silent, spans, changes))
 
 
 def _minutes(spans: Iterable[Span]) -> int:

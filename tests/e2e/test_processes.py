@@ -221,8 +221,6 @@ def test_a_run_that_is_changed_while_it_is_on_goes_by_what_was_said_last(
     with scripted("changed", "--latency-fixed", "--latency", "600") as endpoint, ExitStack() as started_here:
         here = house.at(endpoint.env)
         assert here.cli("up").code == 0
-        stack = here.stack()
-        places = {"INSTRUCTREE_DATABASE_URL": stack.database_url or "", "INSTRUCTREE_REDIS_URL": stack.redis_url or ""}
         wide = ("--set", "trees_at_once=40", "--set", f"{room}=3", "--max-calls", "20000")
         run = started_here.enter_context(
             here.running(*command(seeds, "changed", iterations=4), *wide, folder=seeds.parent)
@@ -232,9 +230,7 @@ def test_a_run_that_is_changed_while_it_is_on_goes_by_what_was_said_last(
         assert here.cli("change", "changed", "--set", f"{room}=12", "--max-calls", "30000").code == 0
         until(lambda: most_at_once(endpoint, 1) == 12, "the new limit is used", patience_s=25)
 
-        guest = House(
-            home=tmp_path / "unused", system=tmp_path, env={**endpoint.env, **places, **PATIENT}, said=here.said
-        )
+        guest = visitor(here, tmp_path, {**endpoint.env, **PATIENT})
         worker = started_here.enter_context(guest.running("worker", "--slots", "4", folder=elsewhere))
         mine = until(lambda: of_pid(here, worker.process.pid), "it is in the register")["id"]
         assert here.cli("workers", mine, "--slots", "9").code == 0
@@ -300,7 +296,8 @@ def test_a_worker_that_cannot_end_in_time_gives_its_tasks_back(house: House, see
             given_back = "SELECT count(*) FROM tasks WHERE id = ANY (:ids) AND worker = :worker AND state = 'leased'"
             held = partial(slower.number, given_back, ids=list(theirs), worker=victim)
             until(lambda: held() == 0, "its tasks are free again, or done", patience_s=20)
-            assert slower.number("SELECT count(*) FROM workers WHERE id = :id AND left_at IS NULL", id=victim) == 0
+            here = "SELECT count(*) FROM workers WHERE id = :id AND left_at IS NULL"
+            until(lambda: slower.number(here, id=victim) == 0, "it has left", patience_s=20)
             assert slower.cli("cancel", "hurried").code == 0
 
 

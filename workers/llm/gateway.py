@@ -186,8 +186,8 @@ class Gateway:
         try:
             return await self._client.complete(call.request)
         except (ModelError, ServiceError) as error:
-            sent = isinstance(error, ModelError) and error.may_be_paid
-            if call.lease and not sent:
+            may_be_paid = isinstance(error, ModelError) and error.may_be_paid
+            if call.lease and not may_be_paid:
                 with suppress(LedgerAway):
                     await self._ledger.unpaid(attempt_id)
             raise
