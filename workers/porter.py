@@ -1,11 +1,10 @@
 """The porter: what the slots of a process want of the database, carried there together.
 
-A claim, the texts for it, a result: each is a small transaction, and a busy process wants hundreds a second. One thread
-carries out all that is wanted at about the same time in one transaction, at most once in `GATHER_S`; an idle one does
-so at once.
+A claim with the texts for it, a result: each is a small transaction, and a busy process wants hundreds a second. One
+thread carries out all that is wanted at about the same time in one transaction; an idle one does so at once.
 """
 
-from collections.abc import Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,16 +19,13 @@ from db import tasks
 from db.engine import AWAY, patiently
 from db.errors import ServiceError, StaleLease
 from db.records import Json, Lease
-from workers.contracts import MAX_ATTEMPTS, TreePayload
+from workers.contracts import MAX_ATTEMPTS
 from workers.gather import Gatherer
 from workers.process import LEASE_S
-from workers.reading import Texts, read_all
+from workers.reading import Found, brief_all
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-GATHER_S = 0.02
-MOST, CROWD = 200, 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,17 +34,12 @@ class _Claim:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Read:
-    payload: TreePayload
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Finish:
     lease: Lease
     result: Json
 
 
-_Wanted = _Claim | _Read | _Finish
+_Wanted = _Claim | _Finish
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,19 +58,14 @@ class Porter:
     def __init__(self, engine: Engine, worker: str) -> None:
         self._engine = engine
         self._worker = worker
-        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST, crowd=CROWD)
+        self._wishes: Gatherer[_Wish] = Gatherer()
         self._thread = Thread(target=self._serve, name="porter", daemon=True)
         self._thread.start()
 
-    def claim(self, task_id: int) -> Lease | None:
-        """The lease on this task, None if there is nothing to claim."""
-        found: Lease | None = self._wish(_Claim(task_id))
-        return found
-
-    def read(self, payload: TreePayload) -> Texts:
-        """What a task is about. Raises KeyError where a text is missing."""
-        found: Texts = self._wish(_Read(payload))
-        return found
+    def claim(self, task_id: int) -> tuple[Lease, Found] | None:
+        """The lease on this task and what it is about, None if there is nothing to claim."""
+        claimed: tuple[Lease, Found] | None = self._wish(_Claim(task_id))
+        return claimed
 
     def finish(self, lease: Lease, result: Json) -> None:
         """Stores a result. Raises StaleLease when the lease has gone to somebody else."""
@@ -128,24 +114,19 @@ class Porter:
             return [answer for wish in wishes for answer in self._carry([wish])]
 
     def _page(self, connection: Connection, wanted: Sequence[_Wanted]) -> list[Any]:
-        """Results first, then claims, then texts: one transaction, in the order in which locks are taken."""
+        """Results first, then claims: one transaction, in the order in which locks are taken."""
         ended = [(one.lease, one.result) for one in wanted if isinstance(one, _Finish)]
         claiming = [one.task_id for one in wanted if isinstance(one, _Claim)]
-        reading = [one.payload for one in wanted if isinstance(one, _Read)]
         stored = tasks.finish_all(connection, ended)
         leases = tasks.claim_all(connection, claiming, worker=self._worker, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
-        texts = iter(read_all(connection, reading))
-        return [self._answer(one, stored, leases, texts) for one in wanted]
+        found = brief_all(connection, [lease.payload for lease in leases.values()])
+        claimed = {lease.task_id: (lease, brief) for lease, brief in zip(leases.values(), found, strict=True)}
+        return [_answer(one, stored, claimed) for one in wanted]
 
-    def _answer(
-        self,
-        one: _Wanted,
-        stored: Collection[tuple[int, int]],
-        leases: MutableMapping[int, Lease],
-        texts: Iterator[Texts | KeyError],
-    ) -> Any:
-        if isinstance(one, _Claim):
-            return leases.pop(one.task_id, None)  # of a doubled hint one has it
-        if isinstance(one, _Read):
-            return next(texts)
-        return None if (one.lease.task_id, one.lease.token) in stored else StaleLease(tasks.stale(one.lease))
+
+def _answer(
+    one: _Wanted, stored: Collection[tuple[int, int]], claimed: MutableMapping[int, tuple[Lease, Found]]
+) -> Any:
+    if isinstance(one, _Claim):
+        return claimed.pop(one.task_id, None)  # of a doubled hint one has it
+    return None if (one.lease.task_id, one.lease.token) in stored else StaleLease(tasks.stale(one.lease))

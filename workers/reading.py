@@ -1,17 +1,66 @@
-"""What a task of a tree is about, read for many of them together: texts by key, never carried in messages."""
+"""What tasks are about, read for many of them together: texts by key, never carried in messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from db import nodes
 from db.nodes import Place, Said
+from db.records import Json
 from workers.bodies.evaluate import EvaluateTexts
 from workers.bodies.expand import ExpandTexts
-from workers.contracts import EvaluatePayload, ExpandPayload, TreePayload
+from workers.contracts import (
+    EvaluatePayload,
+    ExpandPayload,
+    Payload,
+    PoolPayload,
+    RespondPayload,
+    TreePayload,
+    payload_of,
+)
 from workers.guards import BRAND_NEW
 
 Texts = ExpandTexts | EvaluateTexts | str
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a task of a tree is about."""
+
+    payload: TreePayload
+    texts: Texts
+
+
+Found = Brief | PoolPayload | ValueError | KeyError
+
+
+def brief_all(connection: Connection, payloads: Sequence[Json]) -> list[Found]:
+    """Each task's brief, in this order; of a pool's task the payload alone: what it is about is much, and its own.
+
+    A ValueError in place of a payload that this version does not know, a KeyError in place of a text that is not there.
+    """
+    known = [_payload(given) for given in payloads]
+    texts = iter(
+        read_all(
+            connection, [one for one in known if isinstance(one, ExpandPayload | EvaluatePayload | RespondPayload)]
+        )
+    )
+    return [_brief(one, texts) for one in known]
+
+
+def _payload(given: Json) -> Payload | ValueError:
+    try:
+        return payload_of.validate_python(given)
+    except ValueError as unknown:
+        return unknown
+
+
+def _brief(payload: Payload | ValueError, texts: Iterator[Texts | KeyError]) -> Found:
+    if not isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
+        return payload
+    found = next(texts)
+    return found if isinstance(found, KeyError) else Brief(payload, found)
 
 
 def read_all(connection: Connection, payloads: Sequence[TreePayload]) -> list[Texts | KeyError]:

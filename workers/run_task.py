@@ -33,7 +33,6 @@ from workers.contracts import (
     PoolPayload,
     RespondPayload,
     TreePayload,
-    payload_of,
 )
 from workers.known import Known, Standing
 from workers.llm.call import call_for
@@ -42,7 +41,7 @@ from workers.llm.gateway import Gateway
 from workers.porter import Porter
 from workers.process import BEAT_S, Held, Loop
 from workers.prompting import Prompt
-from workers.reading import Texts
+from workers.reading import Brief, Found, Texts
 from workers.traced import task_span
 from workers.training.errors import MachineUnfit
 from workers.training.folders import student_folder
@@ -65,22 +64,23 @@ class Runner:
 
     def run(self, task_id: int) -> None:
         """Claims the task, carries it out, writes its result. A hint that finds nothing to claim is no error."""
-        lease = self._porter.claim(task_id)
-        if lease is None:
+        claimed = self._porter.claim(task_id)
+        if claimed is None:
             return
+        lease, found = claimed
         self._held.add(lease)
         try:
             stumble()
             with task_span(lease, lambda run_id: self._known.of(run_id).created_at):
-                self._work(lease)
+                self._work(lease, found)
         except StaleLease as error:
             log.warning("stale", task=lease.task_id, cause=str(error))
         finally:
             self._held.remove(lease)
 
-    def _work(self, lease: Lease) -> None:
+    def _work(self, lease: Lease, found: Found) -> None:
         try:
-            result = self._loop.run(_in_time(self._body(lease), lease.deadline_s))
+            result = self._loop.run(_in_time(self._body(lease, found), lease.deadline_s))
         except TimeoutError:
             self._retry(lease, tasks.STUCK)
         except InstructreeError as error:
@@ -93,16 +93,16 @@ class Runner:
             self._porter.finish(lease, result.model_dump(mode="json"))
             stumble()
 
-    def _body(self, lease: Lease) -> Coroutine[Any, Any, BaseModel]:
+    def _body(self, lease: Lease, found: Found) -> Coroutine[Any, Any, BaseModel]:
         """The coroutine that does the work, with every text it needs already read."""
-        payload = payload_of.validate_python(lease.payload)
+        if isinstance(found, Exception):
+            raise found
         known = self._known.of(lease.run_id)
         settings = known.settings
         ask: Ask = partial(_ask, self._gateway, known, lease)
-
-        if isinstance(payload, ExpandPayload | EvaluatePayload | RespondPayload):
-            return _of_tree(payload, self._porter.read(payload), settings, ask)
-        return patiently(self._engine, lambda c: _of_pool(c, lease.run_id, payload, settings, ask))
+        if isinstance(found, Brief):
+            return _of_tree(found.payload, found.texts, settings, ask)
+        return patiently(self._engine, lambda c: _of_pool(c, lease.run_id, found, settings, ask))
 
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
         """Back to the queue when world or machine was at fault, failed when this task can never be carried out.

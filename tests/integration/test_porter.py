@@ -13,8 +13,9 @@ from db.records import Lease
 from tests.integration.night import Hands, finish, seed_of, start
 from workers.bodies.evaluate import EvaluateTexts
 from workers.bodies.expand import ExpandTexts
-from workers.contracts import EvaluatePayload, ExpandPayload, RespondPayload
+from workers.contracts import EvaluatePayload, ExpandPayload, RespondPayload, TreePayload
 from workers.porter import Porter
+from workers.reading import Brief, Found, Texts, brief_all
 
 SEEDS = 40
 
@@ -33,9 +34,21 @@ def ready(engine: Engine) -> list[int]:
         return list(connection.scalars(text("SELECT id FROM tasks ORDER BY id")))
 
 
+def about(lease: Lease, found: Found) -> EvaluateTexts:
+    """The texts of a task that scores seeds: those of its own payload."""
+    assert isinstance(found, Brief) and isinstance(found.texts, EvaluateTexts)
+    assert list(found.texts.nodes) == lease.payload["nodes"] and found.texts.parent is None
+    return found.texts
+
+
 def state(engine: Engine, task_id: int) -> str:
     with engine.connect() as connection:
         return str(connection.scalar(text("SELECT state FROM tasks WHERE id = :id"), {"id": task_id}))
+
+
+def claim(porter: Porter, task_id: int) -> Lease | None:
+    claimed = porter.claim(task_id)
+    return claimed[0] if claimed else None
 
 
 def at_once(calls: list[Future[Lease | None]]) -> list[Lease]:
@@ -47,18 +60,14 @@ def test_slots_share_transactions_and_each_has_its_own(engine: Engine, porter: P
     commits: list[None] = []
     event.listen(engine, "commit", lambda connection: commits.append(None))
     with ThreadPoolExecutor(SEEDS) as slots:
-        leases = list(slots.map(porter.claim, ids))
-        assert [lease and lease.task_id for lease in leases] == ids
-        payloads = [EvaluatePayload(**lease.payload) for lease in leases if lease]
-        texts = list(slots.map(porter.read, payloads))
-        for payload, found in zip(payloads, texts, strict=True):
-            assert isinstance(found, EvaluateTexts)
-            assert list(found.nodes) == list(payload.nodes) and found.parent is None
-        assert {text for found in texts for text in found.nodes.values()} == {  # type: ignore[union-attr]
+        claimed = [one for one in slots.map(porter.claim, ids) if one]
+        assert [lease.task_id for lease, _ in claimed] == ids
+        texts = [about(*one) for one in claimed]
+        assert {text for found in texts for text in found.nodes.values()} == {
             seed_of(number)["instruction"] for number in range(SEEDS)
         }
-        list(slots.map(lambda lease: porter.finish(lease, {"of": lease.task_id}), [one for one in leases if one]))
-    assert len(commits) < SEEDS / 2  # for three things of each
+        list(slots.map(lambda one: porter.finish(one[0], {"of": one[0].task_id}), claimed))
+    assert len(commits) < SEEDS / 2  # for two things of each
     with engine.connect() as connection:
         assert all(row.result == {"of": row.id} for row in connection.execute(text("SELECT id, result FROM tasks")))
 
@@ -66,18 +75,18 @@ def test_slots_share_transactions_and_each_has_its_own(engine: Engine, porter: P
 def test_of_doubled_hints_one_has_the_task(engine: Engine, porter: Porter):
     (task_id, *_) = ready(engine)
     with ThreadPoolExecutor(8) as slots:
-        leases = at_once([slots.submit(porter.claim, task_id) for _ in range(8)])
+        leases = at_once([slots.submit(claim, porter, task_id) for _ in range(8)])
     assert [lease.task_id for lease in leases] == [task_id]
     assert porter.claim(task_id) is None
 
 
 def test_a_stale_lease_changes_nothing_not_even_beside_the_good_one(engine: Engine, porter: Porter):
     (task_id, *_) = ready(engine)
-    old = porter.claim(task_id)
+    old = claim(porter, task_id)
     assert old is not None
     with engine.begin() as connection:
         tasks.give_back(connection, old, error="lost", delay_s=0)
-    new = porter.claim(task_id)
+    new = claim(porter, task_id)
     assert new is not None and new.token > old.token
     with ThreadPoolExecutor(2) as slots:
         late, good = slots.submit(porter.finish, old, {"by": "old"}), slots.submit(porter.finish, new, {"by": "new"})
@@ -90,7 +99,7 @@ def test_a_stale_lease_changes_nothing_not_even_beside_the_good_one(engine: Engi
 
 def test_a_result_that_is_never_taken_does_not_take_others_along(engine: Engine, porter: Porter):
     ids = ready(engine)[:6]
-    leases = [lease for task_id in ids if (lease := porter.claim(task_id))]
+    leases = [lease for task_id in ids if (lease := claim(porter, task_id))]
     results = [{"text": "\x00" if lease.task_id == ids[2] else "good"} for lease in leases]
     with ThreadPoolExecutor(6) as slots:
         told = [slots.submit(porter.finish, lease, result) for lease, result in zip(leases, results, strict=True)]
@@ -111,15 +120,22 @@ def test_what_is_to_be_read_is_each_tasks_own(engine: Engine, porter: Porter):
             {"tree": child.tree_id, "key": child.parent_key},
         ).one()
     anchor = parent.text if parent.operator == "brand-new" else seed_of(0)["instruction"]
-    assert porter.read(ExpandPayload(tree_id=child.tree_id, parent=child.key, children=())) == ExpandTexts(
-        parent=child.text, anchor=anchor
-    )
-    assert porter.read(EvaluatePayload(tree_id=child.tree_id, parent=parent.key, nodes=(child.key,))) == EvaluateTexts(
-        nodes={child.key: child.text}, parent=parent.text, parent_reward=parent.reward
-    )
-    assert porter.read(RespondPayload(tree_id=child.tree_id, node=child.key)) == child.text
-    with pytest.raises(KeyError):
-        porter.read(RespondPayload(tree_id=child.tree_id, node="no such node"))
+    about: dict[TreePayload, Texts] = {
+        ExpandPayload(tree_id=child.tree_id, parent=child.key, children=()): ExpandTexts(
+            parent=child.text, anchor=anchor
+        ),
+        EvaluatePayload(tree_id=child.tree_id, parent=parent.key, nodes=(child.key,)): EvaluateTexts(
+            nodes={child.key: child.text}, parent=parent.text, parent_reward=parent.reward
+        ),
+        RespondPayload(tree_id=child.tree_id, node=child.key): child.text,
+    }
+    missing = RespondPayload(tree_id=child.tree_id, node="no such node")
+    unknown = {"kind": "expand", "tree_id": child.tree_id, "surprise": True}
+    given = [payload.model_dump(mode="json") for payload in (*about, missing)]
+    with engine.connect() as connection:
+        *found, no_text, no_payload = brief_all(connection, [*given, unknown])
+    assert found == [Brief(*one) for one in about.items()]
+    assert isinstance(no_text, KeyError) and isinstance(no_payload, ValueError)
 
 
 def test_a_closed_porter_takes_nothing_more(engine: Engine):

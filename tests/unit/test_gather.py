@@ -51,8 +51,8 @@ def test_after_closing_nothing_comes_in_and_what_was_there_is_still_handed_over(
     assert [gatherer.take(), gatherer.take(), gatherer.take(), gatherer.take()] == [[0, 1], [2], [], []]
 
 
-def test_a_crowd_is_given_as_much_time_again():
-    gatherer = Gatherer[int](every_s=0.3, most=100, crowd=3)
+def test_a_crowd_is_given_more_time():
+    gatherer = Gatherer[int](every_s=0.3, most=100, crowd=3, crowd_s=0.6)
     gatherer.put(0)
     gatherer.take()
     begun = time.monotonic()

@@ -1,7 +1,7 @@
 """The ledger's writer: a response counts as received when its row is committed, and many rows share one commit.
 
-One thread serves all tasks of the process. It carries out what is waiting at most once in `GATHER_S`, so an idle ledger
-answers at once and a busy one writes up to `MOST` rows in one transaction.
+One thread serves all tasks of the process. It carries out together what is wanted at about the same time, so an idle
+ledger answers at once and a busy one writes many rows in one transaction.
 """
 
 import asyncio
@@ -24,9 +24,6 @@ from workers.llm.errors import LedgerAway, LedgerRefused, ModelError
 from workers.llm.page import Answer, Lookup, Page, Record, Unpaid, Wanted, write_page
 
 log = structlog.get_logger()
-
-GATHER_S = 0.02
-MOST, CROWD = 200, 12
 
 
 class Ledger(Protocol):
@@ -82,7 +79,7 @@ class DatabaseLedger:
     def __init__(self, engine: Engine, *, pauses_s: Sequence[float] = PAUSES_S) -> None:
         self._engine = engine
         self._pauses_s = pauses_s
-        self._wishes: Gatherer[_Wish] = Gatherer(every_s=GATHER_S, most=MOST, crowd=CROWD)
+        self._wishes: Gatherer[_Wish] = Gatherer()
         self._unwritten: dict[int, Record] = {}
         self.doubled = 0
         self._thread = Thread(target=self._serve, name="ledger", daemon=True)
