@@ -7,28 +7,36 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Measured with `make bench`: a call waits for three or four of these, of a second or more that a model takes; where
-# hundreds come in a second both cores are full, and a transaction for many of them saves a fifth of what a call costs.
+# Measured with `make bench`. Where hundreds come in a second the cores are full, and a transaction for many of them
+# saves a fifth of what a call costs. Where they come in bursts of a slow model's answers, slots wait for nothing else.
 EVERY_S, CROWD_S = 0.02, 0.08
-MOST, CROWD = 200, 12
+MOST, CROWD, CROWD_PER_S = 200, 12, 500.0
 
 
 class Gatherer(Generic[T]):
     """A queue that one thread empties at most once in `every_s` seconds, up to `most` things at a time.
 
-    What comes to an idle one is handed over at once. Where `crowd` things come within the time it is given `crowd_s`:
-    then what each costs matters more than when it is done.
+    What comes to an idle one is handed over at once. Where more than `crowd_per_s` things have come in the last second
+    or so, and `crowd` of them are there, it is given `crowd_s`: then what each costs matters more than when it is done.
     """
 
     def __init__(
-        self, *, every_s: float = EVERY_S, most: int = MOST, crowd: int = CROWD, crowd_s: float = CROWD_S
+        self,
+        *,
+        every_s: float = EVERY_S,
+        most: int = MOST,
+        crowd: int = CROWD,
+        crowd_s: float = CROWD_S,
+        crowd_per_s: float = CROWD_PER_S,
     ) -> None:
         self._every_s = every_s
         self._most = most
         self._crowd = crowd
         self._crowd_s = crowd_s
+        self._crowd_per_s = crowd_per_s
         self._queue: SimpleQueue[T | None] = SimpleQueue()
         self._begun = 0.0
+        self._per_s = 0.0
         self._closing = Lock()
         self._closed = False
         self._ended = False
@@ -55,13 +63,23 @@ class Gatherer(Generic[T]):
             items.append(item)
             if len(items) == self._most:
                 break
-            patience_s = self._every_s if len(items) < self._crowd else self._crowd_s
-            left = self._begun + patience_s - time.monotonic()
+            left = self._begun + self._patience_s(len(items)) - time.monotonic()
             try:
                 item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
             except Empty:
                 break
         else:
             self._ended = True
-        self._begun = time.monotonic()
+        self._note(len(items))
         return items
+
+    def _patience_s(self, waiting: int) -> float:
+        crowded = waiting >= self._crowd and self._per_s >= self._crowd_per_s
+        return self._crowd_s if crowded else self._every_s
+
+    def _note(self, taken: int) -> None:
+        """How many come in a second: a mean that forgets within about one."""
+        now = time.monotonic()
+        passed_s = now - self._begun
+        self._per_s += (taken - self._per_s * passed_s) / max(passed_s, 1.0)
+        self._begun = now

@@ -51,17 +51,18 @@ def test_after_closing_nothing_comes_in_and_what_was_there_is_still_handed_over(
     assert [gatherer.take(), gatherer.take(), gatherer.take(), gatherer.take()] == [[0, 1], [2], [], []]
 
 
-def test_a_crowd_is_given_more_time():
-    gatherer = Gatherer[int](every_s=0.3, most=100, crowd=3, crowd_s=0.6)
-    gatherer.put(0)
-    gatherer.take()
-    begun = time.monotonic()
-    for number in range(1, 4):
-        gatherer.put(number)
-    assert gatherer.take() == [1, 2, 3]
-    assert 0.5 < time.monotonic() - begun < 0.9
-    begun = time.monotonic()
-    gatherer.put(4)
-    gatherer.put(5)
-    assert gatherer.take() == [4, 5]
-    assert time.monotonic() - begun < 0.5
+def test_a_crowd_is_given_more_time_where_many_come_all_the_while():
+    gatherer = Gatherer[int](every_s=0.3, most=100, crowd=3, crowd_s=0.6, crowd_per_s=10)
+
+    def taken(count: int) -> float:
+        """Seconds until so many were handed over, together."""
+        begun = time.monotonic()
+        for number in range(count):
+            gatherer.put(number)
+        assert gatherer.take() == list(range(count))
+        return time.monotonic() - begun
+
+    assert taken(20) < 0.1  # it was idle
+    assert 0.2 < taken(20) < 0.5  # a burst
+    assert 0.5 < taken(3) < 0.9
+    assert 0.2 < taken(2) < 0.5  # no crowd
