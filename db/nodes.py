@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Row, insert, null, select, text
 
 from db import totals
 from db.records import NodeRow, RolloutRow
@@ -84,9 +84,14 @@ def roll_out(connection: Connection, rows: Sequence[RolloutRow], statistics: Seq
             connection.execute(_CREDIT, {"rows": values})
 
 
-def of_trees(connection: Connection, tree_ids: Sequence[int]) -> list[NodeRow]:
-    """All nodes of these trees, parents before children."""
-    query = select(nodes).where(nodes.c.tree_id.in_(tree_ids))
+# Most of a node's room, and nothing that is counted.
+_BODY = ("text", "tags", "calls")
+_OUTLINE = [null().label(column.name) if column.name in _BODY else column for column in nodes.c]
+
+
+def of_trees(connection: Connection, tree_ids: Sequence[int], *, outline: bool = False) -> list[NodeRow]:
+    """All nodes of these trees, parents before children. An `outline` has no texts, tags and calls."""
+    query = (select(*_OUTLINE) if outline else select(nodes)).where(nodes.c.tree_id.in_(tree_ids))
     rows = connection.execute(query.order_by(nodes.c.tree_id, nodes.c.depth, nodes.c.parent_key, nodes.c.ordinal))
     return [node_row(row) for row in rows]
 
@@ -107,11 +112,11 @@ def node_row(row: Row[tuple[object, ...]]) -> NodeRow:
         diversity=row.diversity,
         complexity=row.complexity,
         reward=row.reward,
-        tags=tuple(row.tags),
+        tags=tuple(row.tags or ()),
         visits=row.visits,
         value_sum=row.value_sum,
         reason=row.reason,
-        calls=tuple(row.calls),
+        calls=tuple(row.calls or ()),
         pool_version=row.pool_version,
         judgements=row.judgements,
         spread=row.spread,

@@ -6,9 +6,9 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from db import examples, minutes, nodes, pool_views, pools, runs, verdicts, views
-from db.records import NodeRow, RolloutRow, Run
+from db.records import NodeRow, RolloutRow, Run, TreeRow
 from orchestrator.pool_status import is_pool, stages_of
-from orchestrator.report.choice import drawn
+from orchestrator.report.choice import shown
 from orchestrator.report.model import NodeCost, NodeId, RoleSpend, RunStory, TreeStory
 from orchestrator.report.page import render
 from orchestrator.report.pool_model import PoolStory
@@ -25,7 +25,7 @@ def report_of(connection: Connection, run: Run) -> str:
 def story_of(connection: Connection, run: Run) -> RunStory:
     story = RunStory(
         run=run,
-        trees=tuple(_trees(connection, run)),
+        trees=tuple(_trees(connection, runs.trees_of(connection, run.id), outline=True)),
         examples=tuple(examples.of_run(connection, run.id)),
         spend=_spend(connection, run),
         node_costs={},
@@ -33,18 +33,25 @@ def story_of(connection: Connection, run: Run) -> RunStory:
         minutes=tuple(minutes.of_run(connection, run.id)),
         verdicts=verdicts.counts(connection, run.id),
     )
-    return replace(story, node_costs=_costs(connection, drawn(story)))
+    return _with_bodies(connection, story)
 
 
-def _trees(connection: Connection, run: Run) -> Iterator[TreeStory]:
+def _with_bodies(connection: Connection, story: RunStory) -> RunStory:
+    """Texts and prices only where they are shown: a run of a million nodes has millions of calls."""
+    ids = shown(story)
+    whole = {tree.row.id: tree for tree in _trees(connection, [t.row for t in story.trees if t.row.id in ids])}
+    trees = tuple(whole.get(tree.row.id, tree) for tree in story.trees)
+    return replace(story, trees=trees, node_costs=_costs(connection, ids))
+
+
+def _trees(connection: Connection, rows: Sequence[TreeRow], *, outline: bool = False) -> Iterator[TreeStory]:
     """Some at a time: rows as they come from the database take more room than what is kept of them."""
-    rows = runs.trees_of(connection, run.id)
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
         ids = [row.id for row in some]
         nodes_of: dict[int, list[NodeRow]] = {key: [] for key in ids}
         rollouts_of: dict[int, list[RolloutRow]] = {key: [] for key in ids}
-        for node in nodes.of_trees(connection, ids):
+        for node in nodes.of_trees(connection, ids, outline=outline):
             nodes_of[node.tree_id].append(node)
         for rollout in nodes.rollouts_of(connection, ids):
             rollouts_of[rollout.tree_id].append(rollout)
@@ -53,7 +60,6 @@ def _trees(connection: Connection, run: Run) -> Iterator[TreeStory]:
 
 
 def _costs(connection: Connection, tree_ids: Sequence[int]) -> dict[NodeId, NodeCost]:
-    """Only of trees whose nodes are shown: a run of a million nodes has millions of calls."""
     return {
         place: NodeCost(
             calls=cost["calls"],

@@ -50,10 +50,13 @@ def choose(ranked: Sequence[TreeGain]) -> Choice:
     )
 
 
-def drawn(story: RunStory) -> tuple[int, ...]:
-    """The ids of the trees that the page draws."""
-    choice = choose(ranking(gather(story)))
-    return tuple(found.tree.row.id for found in (*choice.best, *choice.worst, *choice.without_gain))
+def shown(story: RunStory) -> tuple[int, ...]:
+    """The ids of the trees of which the page shows more than figures: those it draws, and those of the pairs."""
+    forest = gather(story)
+    ranked = ranking(forest)
+    choice = choose(ranked)
+    drawn = [found.tree.row.id for found in (*choice.best, *choice.worst, *choice.without_gain)]
+    return tuple(dict.fromkeys([*drawn, *(pair.node.tree_id for pair in pairs(forest, ranked))]))
 
 
 def pairs(forest: Forest, ranked: Sequence[TreeGain]) -> tuple[Pair, ...]:

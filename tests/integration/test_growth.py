@@ -65,15 +65,13 @@ def test_status_is_the_recount_of_the_rows_at_every_moment(engine: Engine):
 
 
 def test_rates_are_what_this_minute_and_the_one_before_brought(engine: Engine):
+    first_over = "(SELECT min(minute) FROM minutes) + interval '1 minute'"
     run = finish(start(engine), Hands(engine, good))
     with engine.begin() as connection:
         paid, tokens = connection.execute(text("SELECT count(*), sum(tokens_in + tokens_out) FROM calls")).one()
         evolved = connection.execute(text("SELECT count(*) FROM nodes WHERE parent_key IS NOT NULL")).scalar_one()
-        whole = text(
-            "UPDATE runs SET created_at = now() - interval '1 hour', finished_at = date_trunc('minute', now())"
-        )
-        connection.execute(whole)
-        connection.execute(text("UPDATE minutes SET minute = (SELECT finished_at FROM runs) - interval '1 minute'"))
+        # The run itself may have gone over the end of a minute.
+        connection.execute(text("UPDATE runs SET created_at = now() - interval '1 hour', finished_at = " + first_over))
         found = minutes.lately(connection, run.id)
         assert (found.seconds, found.calls, found.tokens, found.nodes) == (60, paid, tokens, evolved)
         assert found.nusd == 20_000 * paid
@@ -83,7 +81,7 @@ def test_rates_are_what_this_minute_and_the_one_before_brought(engine: Engine):
             "tokens_per_s": tokens / 60,
             "nodes_per_s": evolved / 60,
         }
-        connection.execute(text("UPDATE minutes SET minute = minute - interval '1 minute'"))
+        connection.execute(text(f"UPDATE runs SET finished_at = {first_over} + interval '2 minutes'"))
         assert set(minutes.lately(connection, run.id).rates().values()) == {0.0}
 
 
