@@ -49,7 +49,7 @@ CASES = (
     Case(
         name="self-instruct",
         seeds=40,
-        options=("--recipe", "self-instruct", *_set(rounds__prompts=8, rounds__target=600)),
+        options=("--recipe", "self-instruct", *_set(rounds__prompts=8, rounds__target=3000)),
     ),
 )
 
@@ -97,8 +97,9 @@ def judge(case: str, looks: Sequence[Look], total_s: float) -> bool:
     begin = abs((first.left_s or 0.0) - left_s) / left_s
     errors = [abs(look.at_s + (look.left_s or 0.0) - total_s) / total_s for look in known]
     for share in (0.1, 0.25, 0.5, 0.75, 0.9):
-        look = next(look for look in known if look.at_s >= share * total_s)
-        print(f"  at {share:4.0%}: {look.left_s:6.1f} s said, {total_s - look.at_s:6.1f} s were left")
+        look = next((look for look in known if look.at_s >= share * total_s), None)
+        said = f"{look.left_s:6.1f} s said, {total_s - look.at_s:6.1f} s were left" if look else "nothing said"
+        print(f"  at {share:4.0%}: {said}")
     worst = statistics.quantiles(errors, n=20)[-1] if len(errors) > 1 else errors[0]
     return all([gate(f"eta_{case}_at_first_tenth", begin), gate(f"eta_{case}_of_the_end_p95", worst)])
 

@@ -5,7 +5,7 @@ spends on a call) when their harvest is judged and answered. It is divided by th
 run and by that of the last minute; the two are the ends of the range. A cap may end all of it earlier.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -14,31 +14,14 @@ from db import progress, workers
 from db.minutes import Lately
 from db.progress import Taken
 from db.records import Run
+from orchestrator.pace import OVER, Pace, Span, caps_s, left_of, pace_of, ranged, taken_lately
 from orchestrator.sizes import nodes_to_come, whole_tree
 from workers.config import Role
 
-Span = tuple[float | None, float | None]
-UNKNOWN: Span = None, None
-OVER: Span = 0.0, 0.0
-# The ends of the range are estimates themselves.
-_SLACK = 0.1
 # All other roles of a run with trees judge.
 _WRITERS = (Role.EVOLVER, Role.RESPONDER)
 # Fewer grown trees say little: those that are grown first are the small ones.
 _ENOUGH = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Of some span of time, a second: evolved nodes, calls, tokens, nano-dollars. `busy`: seconds of calls, which is
-    how many were under way on average.
-    """
-
-    nodes: float
-    calls: float
-    tokens: float
-    nusd: float
-    busy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +44,13 @@ class Progress:
 
 def seconds_left(progress: Progress, paces: Sequence[Pace]) -> Span:
     """From the fastest to the slowest of these paces. None while one of them says nothing yet."""
-    found = sorted(seconds for pace in paces if (seconds := _at(progress, pace)) is not None)
-    if len(found) < len(paces):
-        return UNKNOWN
-    return round((1 - _SLACK) * found[0], 1), round((1 + _SLACK) * found[-1], 1)
+    return ranged([_at(progress, pace) for pace in paces])
 
 
 def _at(progress: Progress, pace: Pace) -> float | None:
     """Whatever comes first: that all is done, or that a cap is reached."""
     growing, harvest = _growing_s(progress, pace), _harvest_s(progress, pace)
-    ends = list(_caps_s(progress, pace))
+    ends = list(caps_s(progress.left, pace))
     if growing is not None and harvest is not None:
         ends.append(growing + harvest)
     return min(ends, default=None)
@@ -79,7 +59,7 @@ def _at(progress: Progress, pace: Pace) -> float | None:
 def _growing_s(progress: Progress, pace: Pace) -> float | None:
     if not progress.nodes:
         return progress.nodes
-    return progress.nodes / pace.nodes if pace.nodes > 0 else None
+    return progress.nodes / pace.made if pace.made > 0 else None
 
 
 def _harvest_s(progress: Progress, pace: Pace) -> float | None:
@@ -89,13 +69,6 @@ def _harvest_s(progress: Progress, pace: Pace) -> float | None:
         return 0.0
     # Few calls do not keep everybody busy: the last one takes its time.
     return max(work / at_once, min(work, progress.answer_s)) if at_once > 0 else None
-
-
-def _caps_s(progress: Progress, pace: Pace) -> Iterator[float]:
-    speeds = {"calls": pace.calls, "tokens": pace.tokens, "nusd": pace.nusd, "seconds": 1.0}
-    for unit, left in progress.left.items():
-        if speeds[unit] > 0:
-            yield max(left, 0.0) / speeds[unit]
 
 
 def eta_of(
@@ -117,21 +90,10 @@ def eta_of(
     driven_s = max(run.driven_s - (warming_s if warming_s < run.driven_s else 0.0), 1.0)
     by_role = progress.taken_by_role(connection, run.id)
     whole = sum(by_role.values(), Taken())
-    paces = [_pace(whole, evolved / driven_s, driven_s)]
+    paces = [pace_of(whole, evolved, driven_s)]
     if driven_s > lately.seconds:
-        taken = Taken(calls=lately.calls, seconds=lately.call_s, tokens=lately.tokens, nusd=lately.nusd)
-        paces.append(_pace(taken, lately.nodes / lately.seconds, lately.seconds))
+        paces.append(pace_of(taken_lately(lately), lately.nodes, lately.seconds))
     return seconds_left(_progress(connection, run, by_role, trees, evolved, pending), paces)
-
-
-def _pace(taken: Taken, nodes_per_s: float, span_s: float) -> Pace:
-    return Pace(
-        nodes=nodes_per_s,
-        calls=taken.calls / span_s,
-        tokens=taken.tokens / span_s,
-        nusd=taken.nusd / span_s,
-        busy=taken.seconds / span_s,
-    )
 
 
 def _progress(
@@ -154,7 +116,7 @@ def _progress(
         answer_s=_mean_s(taken, Role.RESPONDER) or _mean_s(taken, Role.EVOLVER),
         judging_s=judge_s / judged if judged else 0.0,
         slots=sum(worker.slots for worker in workers.alive(connection)),
-        left=_left(run),
+        left=left_of(run),
     )
 
 
@@ -192,15 +154,3 @@ def _each(connection: Connection, run: Run, growing: int, share: float) -> float
 
 def _mean_s(taken: Mapping[str, Taken], role: Role) -> float:
     return taken[role].seconds / taken[role].calls if role in taken else 0.0
-
-
-def _left(run: Run) -> dict[str, float]:
-    """What the run's caps leave of each unit that has one."""
-    caps, spent = run.caps, run.spent
-    pairs = {
-        "calls": (caps.calls, spent.calls),
-        "tokens": (caps.tokens, spent.tokens),
-        "nusd": (caps.nusd, spent.nusd),
-        "seconds": (caps.seconds, run.driven_s),
-    }
-    return {unit: cap - used for unit, (cap, used) in pairs.items() if cap is not None}

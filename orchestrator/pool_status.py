@@ -1,23 +1,18 @@
 """How a run that widens a pool is getting on: the part of its status that a run of trees has not."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from db import pool_views, views
-from db.minutes import Lately
 from db.pool_views import Lessons, PoolCounts, RoundCounts
 from db.records import Run
 from orchestrator.generation.settings import POOLS
 from orchestrator.generation.stages import Counts, Row, Spend, Stage, table
 from workers.config import NUSD_PER_USD, Role
 
-Span = tuple[float | None, float | None]
-
 _STAGE_OF = {Role.GENERATOR.value: Stage.GENERATE, Role.RESPONDER.value: Stage.INSTANCE}
-_UNKNOWN: Span = (None, None)
 
 
 def is_pool(run: Run) -> bool:
@@ -120,39 +115,6 @@ def stage_json(row: Row) -> dict[str, Any]:
         "usd_each": _usd(each.nusd) if each else None,
         "seconds_each": _rounded(each.seconds) if each else None,
     }
-
-
-def pool_eta(
-    connection: Connection, run: Run, pool: Mapping[str, Any], *, elapsed_s: float, window_s: float, lately: Lately
-) -> Span:
-    """Seconds until the nearest bound of the run ends generation, at its whole pace and at that of the last window.
-
-    None while nothing is known of the pace, and when what is left is not generation; zero after the end.
-    """
-    if run.status not in ("running", "paused"):
-        return 0.0, 0.0
-    recent = pool_views.kept_recently(connection, run.id, window_s)
-    span_s = min(window_s, max(elapsed_s, 1.0))
-    used = run.spent.calls + run.calls_replayed
-    bounds = {
-        "target": (pool["kept"], recent["kept"] / span_s),
-        "most": (pool["rounds_done"], recent["rounds"] / span_s),
-        "calls": (used, lately.rates()["calls_per_s"]),
-    }
-    given = {name: bound for name in bounds if (bound := _bound(run, name)) is not None and bounds[name][0]}
-    if not given:
-        return _UNKNOWN
-    nearest = min(given, key=lambda name: (given[name] - bounds[name][0]) / bounds[name][0])
-    return span_of(given[nearest], *bounds[nearest], elapsed_s)
-
-
-def span_of(bound: int, done: int, recent_per_s: float, elapsed_s: float) -> Span:
-    """Seconds until `done` has come to `bound`; what is over, or stands still, has no such time."""
-    left = bound - done
-    if left <= 0 or done <= 0 or recent_per_s <= 0 or elapsed_s <= 0:
-        return _UNKNOWN
-    low, high = sorted((left / recent_per_s, left * elapsed_s / done))
-    return round(0.9 * low, 1), round(1.1 * high, 1)
 
 
 def _bound(run: Run, name: str) -> int | None:

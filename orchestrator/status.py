@@ -11,7 +11,8 @@ from db.changes import TRAITS, config_now
 from db.minutes import Lately
 from db.records import Run
 from orchestrator.eta import eta_of
-from orchestrator.pool_status import is_pool, pool_eta, pool_of
+from orchestrator.pool_eta import pool_eta
+from orchestrator.pool_status import is_pool, pool_of
 from workers.config import NUSD_PER_USD
 
 RATE_WINDOW_S = 60.0
@@ -67,7 +68,7 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, lately: Lately) -
             lately=lately,
         )
     else:
-        low, high = pool_eta(connection, run, pool, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S, lately=lately)
+        low, high = pool_eta(connection, run, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S, lately=lately)
     return {
         "seeds": sum(trees.values()) if pool is None else pool_views.seeds(connection, run.id),
         "seeds_duplicate": run.seeds_duplicate,

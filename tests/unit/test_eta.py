@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.eta import UNKNOWN, Pace, Progress, seconds_left
+from orchestrator.eta import Progress, seconds_left
+from orchestrator.pace import UNKNOWN, Pace
 
-STEADY = Pace(nodes=2.0, calls=4.0, tokens=400.0, nusd=1000.0, busy=8.0)
-HALF = Pace(nodes=1.0, calls=2.0, tokens=200.0, nusd=500.0, busy=4.0)
+STEADY = Pace(made=2.0, calls=4.0, tokens=400.0, nusd=1000.0, busy=8.0)
+HALF = Pace(made=1.0, calls=2.0, tokens=200.0, nusd=500.0, busy=4.0)
 GROWING = Progress(
     nodes=1500,
     answers=0.0,
@@ -58,6 +59,6 @@ def test_a_cap_that_comes_later_changes_nothing():
 
 
 def test_nothing_is_said_before_something_is_known():
-    still = Pace(nodes=0.0, calls=0.0, tokens=0.0, nusd=0.0, busy=0.0)
+    still = Pace(made=0.0, calls=0.0, tokens=0.0, nusd=0.0, busy=0.0)
     assert seconds_left(GROWING, (STEADY, still)) == UNKNOWN
     assert seconds_left(replace(GROWING, nodes=None), (STEADY, STEADY)) == UNKNOWN

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from orchestrator.cli.display import one_line, panel, summarise
 from orchestrator.generation.stages import Counts, Spend, Stage, table
-from orchestrator.pool_status import span_of, stage_json
+from orchestrator.pool_status import stage_json
 from tests.unit.test_status_display import FULL, HOSTILE, NONE
 
 COUNTS = Counts(generated=431, after_heuristics=300, after_gate=214, with_instance=180, trained=96)
@@ -170,20 +170,3 @@ def test_one_stage_as_json_says_what_one_kept_instruction_cost():
     unknown = table(COUNTS, {**SPENT, Stage.INSTANCE: Spend(calls=400, nusd=None)})
     assert stage_json(unknown[-1])["usd"] is None and stage_json(unknown[-1])["usd_each"] is None
     assert BEGUN["pool"]["stages"][-1]["calls_each"] is None
-
-
-@pytest.mark.parametrize(
-    ("bound", "done", "recent_per_s", "elapsed_s", "span"),
-    [
-        (100, 50, 1.0, 100.0, (45.0, 110.0)),
-        (100, 50, 0.5, 100.0, (90.0, 110.0)),
-        (100, 0, 0.0, 100.0, (None, None)),
-        (100, 50, 0.0, 100.0, (None, None)),
-        (100, 100, 1.0, 100.0, (None, None)),
-        (100, 120, 1.0, 100.0, (None, None)),
-    ],
-)
-def test_the_time_to_a_bound_lies_between_two_paces(
-    bound: int, done: int, recent_per_s: float, elapsed_s: float, span: tuple[float | None, float | None]
-):
-    assert span_of(bound, done, recent_per_s, elapsed_s) == span
