@@ -22,13 +22,15 @@ from workers.config import Role
 _WRITERS = (Role.EVOLVER, Role.RESPONDER)
 # Fewer grown trees say little: those that are grown first are the small ones.
 _ENOUGH = 5
+# Trees that have their seed.
+_PLANTED = ("growing", "grown", "cut")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a run stands.
 
-    nodes: that are still to come beside the seeds; None while nobody knows. answers, judgings: tasks that the harvest
+    nodes: that are still to come, seeds among them; None while nobody knows. answers, judgings: tasks that the harvest
     still has, expected or known. *_s: seconds of calls that one of them takes. slots: of all living workers; a task of
     the harvest makes one call at a time. left: what caps leave, by unit.
     """
@@ -76,12 +78,13 @@ def eta_of(
     run: Run,
     *,
     trees: Mapping[str, int],
-    evolved: int,
+    nodes: int,
     pending: int,
     lately: Lately,
 ) -> Span:
-    """For a run whose trees and examples are counted already; zero when nothing is left.
+    """For a run whose trees, nodes and examples are counted already; zero when nothing is left.
 
+    Seeds are nodes here, on their way into their trees as evolved ones are: all of the first trees' come at once.
     The run's own pace is of the time in which it was driven and warm; where that is shorter than `lately`, it is alone.
     """
     if run.status not in ("running", "paused") or run.phase == "ended":
@@ -90,10 +93,11 @@ def eta_of(
     driven_s = max(run.driven_s - (warming_s if warming_s < run.driven_s else 0.0), 1.0)
     by_role = progress.taken_by_role(connection, run.id)
     whole = sum(by_role.values(), Taken())
-    paces = [pace_of(whole, evolved, driven_s)]
+    paces = [pace_of(whole, nodes, driven_s)]
     if driven_s > lately.seconds:
-        paces.append(pace_of(taken_lately(lately), lately.nodes, lately.seconds))
-    return seconds_left(_progress(connection, run, by_role, trees, evolved, pending), paces)
+        evolved = nodes - sum(trees.get(state, 0) for state in _PLANTED)
+        paces.append(pace_of(taken_lately(lately), lately.nodes * nodes / max(evolved, 1), lately.seconds))
+    return seconds_left(_progress(connection, run, by_role, trees, nodes, pending), paces)
 
 
 def _progress(
@@ -101,11 +105,11 @@ def _progress(
     run: Run,
     taken: Mapping[str, Taken],
     trees: Mapping[str, int],
-    evolved: int,
+    made: int,
     pending: int,
 ) -> Progress:
     growing = run.phase == "growing"
-    nodes, share = _growth(connection, run, taken, trees, evolved) if growing else (0.0, 0.0)
+    nodes, share = _growth(connection, run, taken, trees, made) if growing else (0.0, 0.0)
     waiting, judged = progress.evaluations(connection, run.id)
     judge_s = sum(one.seconds for role, one in taken.items() if role not in _WRITERS)
     answers, judgings = (float(pending), 0.0) if run.phase == "responding" else _expected(connection, run, trees, share)
@@ -121,15 +125,19 @@ def _progress(
 
 
 def _growth(
-    connection: Connection, run: Run, taken: Mapping[str, Taken], trees: Mapping[str, int], evolved: int
+    connection: Connection, run: Run, taken: Mapping[str, Taken], trees: Mapping[str, int], made: int
 ) -> tuple[float | None, float]:
-    """Nodes to come, and how far the open trees have come at least, each from 0 to 1, summed."""
+    """Nodes to come, seeds of trees that wait among them; and how far the open trees have come at least, each from 0 to
+    1, summed.
+    """
     calls = sum(one.calls for one in taken.values())
     open_trees = progress.open_trees(connection, run.id)
-    most = whole_tree(open_trees, run.config.get("search", {}), calls / evolved if evolved else 0.0)
+    most = whole_tree(open_trees, run.config.get("search", {}), calls / made if made else 0.0)
     growing = [tree.settled for tree in open_trees]
     each = trees.get("growing", 0) / len(growing) if growing else 0.0
-    nodes = nodes_to_come(progress.sizes(connection, run.id), growing, trees.get("waiting", 0), most, each=each)
+    waiting = trees.get("waiting", 0)
+    evolved = nodes_to_come(progress.sizes(connection, run.id), growing, waiting, most, each=each)
+    nodes = None if evolved is None else evolved + waiting
     return nodes, each * sum(min(size / most, 1.0) for size in growing) if most else 0.0
 
 

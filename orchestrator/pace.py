@@ -16,7 +16,7 @@ _SLACK = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Of some span of time, a second: evolved nodes or kept texts (`made`), calls, tokens, nano-dollars. `busy`:
+    """Of some span of time, a second: nodes or kept texts (`made`), calls, tokens, nano-dollars. `busy`:
     seconds of calls, which is how many were under way on average.
     """
 

@@ -51,9 +51,11 @@ def _going_on(cohort: Sequence[Size]) -> tuple[list[float], float]:
 
 
 def whole_tree(open_trees: Sequence[OpenTree], search: Mapping[str, Any], calls_a_node: float) -> float:
-    """Evolved nodes of a tree that ends at what bounds it, and not before: its calls, iterations or nodes."""
+    """Evolved nodes of a tree that ends at what bounds it, and not before: its calls (of which its seed has as many as
+    any node), iterations or nodes.
+    """
     if search.get("calls"):
-        return float(search["calls"]) / calls_a_node if calls_a_node else inf
+        return max(float(search["calls"]) / calls_a_node - 1, 0.0) if calls_a_node else inf
     if "iterations" in search:  # one that is under way counts half
         begun = sum(tree.rollouts + (tree.iteration >= tree.rollouts) / 2 for tree in open_trees)
         settled = sum(tree.settled for tree in open_trees)

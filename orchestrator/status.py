@@ -17,8 +17,6 @@ from workers.config import NUSD_PER_USD
 
 RATE_WINDOW_S = 60.0
 _DIMENSIONS = ("quality", "diversity", "complexity", "reward")
-# Trees that have their root.
-_PLANTED = ("growing", "grown", "cut")
 
 
 def status_of(connection: Connection, run: Run) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, lately: Lately) -
             connection,
             run,
             trees=trees,
-            evolved=sum(nodes.values()) - sum(trees.get(state, 0) for state in _PLANTED),
+            nodes=sum(nodes.values()),
             pending=examples.get("pending", 0),
             lately=lately,
         )
