@@ -44,7 +44,7 @@ CASES = (
     Case(name="idea-mcts", seeds=600, options=("--recipe", "idea-mcts")),
     Case(name="many-trees-at-once", seeds=600, options=("--recipe", "idea-mcts", *_set(trees_at_once=100))),
     Case(name="gradient-front", seeds=300, options=("--recipe", "gradient-front", *_set(search__nodes=16))),
-    Case(name="calls-a-tree", seeds=150, options=("--recipe", "paced-front", *_set(search__calls=24))),
+    Case(name="calls-a-tree", seeds=300, options=("--recipe", "paced-front", *_set(search__calls=24))),
     Case(name="capped", seeds=400, options=("--recipe", "idea-mcts", "--max-calls", "4000"), good=(3,)),
     Case(
         name="self-instruct",

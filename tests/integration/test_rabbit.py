@@ -52,11 +52,17 @@ def sender(server: Rabbit, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hints]:
     sender.close()
 
 
+def arrived(server: Rabbit, queue: str, count: int) -> int:
+    """How many are there, once there are so many: nobody waits for a RabbitMQ to confirm a hint."""
+    until(lambda: server.queued(queue)[0] >= count, f"{count} hints in {queue}")
+    return server.queued(queue)[0]
+
+
 def test_a_batch_reaches_its_queues_one_message_a_task(server: Rabbit, sender: Hints) -> None:
     sender.send([(number, RESPOND) for number in range(1, 1201)])
-    assert server.queued(RESPOND)[0] == 1200
+    assert arrived(server, RESPOND, 1200) == 1200
     sender.send([(1, "evaluate")])  # a queue that no worker has made yet
-    assert server.queued("evaluate")[0] == 1
+    assert arrived(server, "evaluate", 1) == 1
 
 
 def test_hints_for_a_rabbitmq_that_was_killed_are_sent_when_it_is_back(server: Rabbit, sender: Hints) -> None:
@@ -70,7 +76,7 @@ def test_hints_for_a_rabbitmq_that_was_killed_are_sent_when_it_is_back(server: R
     server.start()
     time.sleep(0.3)
     sender.send([])
-    assert server.queued(RESPOND)[0] in (2, 3)  # the first may not have reached its disk: the sweep hints it again
+    assert arrived(server, RESPOND, 2) in (2, 3)  # the first may not have reached its disk: the sweep hints it again
 
 
 def test_a_wiped_rabbitmq_is_noticed_once(server: Rabbit, sender: Hints) -> None:
