@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -61,8 +62,20 @@ class Temper(StrEnum):
 _PROSE = "What a lovely set of tasks. I should say that the first one is rather good and the others have their merits."
 
 
+class Body(dict[str, Any]):
+    """What a request carries. Its hash is made once, however many ask for it."""
+
+    @cached_property
+    def hash(self) -> str:
+        return _hash(self)
+
+
 def body_hash(body: Mapping[str, Any]) -> str:
     """Equal for equal questions, whatever the order of the keys."""
+    return body.hash if isinstance(body, Body) else _hash(body)
+
+
+def _hash(body: Mapping[str, Any]) -> str:
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from workers.llm.scripted import answers, envelopes
-from workers.llm.scripted.answers import Made, Temper, body_hash
+from workers.llm.scripted.answers import Body, Made, Temper, body_hash
 from workers.llm.scripted.counts import Counts
 from workers.llm.scripted.faults import Fault, FaultPlan, SeededPlan
 from workers.llm.scripted.generating import Lister
@@ -216,7 +216,7 @@ class ScriptedServer:
         if key is not None and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
             raise _Refused(401)
 
-    async def _asked(self, request: web.Request, needed: str) -> dict[str, Any]:
+    async def _asked(self, request: web.Request, needed: str) -> Body:
         try:
             body = json.loads(await request.read())
         except (ValueError, RecursionError):
@@ -225,7 +225,7 @@ class ScriptedServer:
             raise _Refused(400, f"the body must be a JSON object with model and {needed}")
         if body["model"] not in self._script.models:
             raise _Refused(404, f"the model {body['model'][:80]!r} does not exist")
-        return body
+        return Body(body)
 
     def _admit(self, name: str, tokens: int) -> None:
         if (status := self._weather.status(name)) is not None:
