@@ -244,22 +244,16 @@ def seed_moves(connection: Connection, run_id: int) -> SeedMoves:
     return SeedMoves(**_one(connection, query, run_id)._mapping)
 
 
-def kept_recently(connection: Connection, run_id: int, window_s: float) -> Mapping[str, int]:
-    """How many texts were kept (`kept`) and rounds begun (`rounds`) in the last `window_s` seconds."""
-    row = connection.execute(
-        text(
-            """
-            SELECT (SELECT count(*) FROM instructions i WHERE i.run_id = r.id AND i.origin = 'generated'
-                      AND i.status = 'kept'
-                      AND i.created_at > coalesce(finished_at, now()) - make_interval(secs => :window)) AS kept,
-                   (SELECT count(*) FROM rounds o WHERE o.run_id = r.id
-                      AND o.created_at > coalesce(finished_at, now()) - make_interval(secs => :window)) AS rounds
-            FROM runs r WHERE r.id = :run
-            """
-        ),
-        {"run": run_id, "window": window_s},
-    ).one()
-    return dict(row._mapping)
+def kept_recently(connection: Connection, run_id: int, window_s: float) -> int:
+    """How many texts were kept in the last `window_s` seconds."""
+    query = text(
+        """
+        SELECT count(*) FROM runs r JOIN instructions i ON i.run_id = r.id
+        WHERE r.id = :run AND i.origin = 'generated' AND i.status = 'kept'
+          AND i.created_at > coalesce(r.finished_at, now()) - make_interval(secs => :window)
+        """
+    )
+    return int(connection.execute(query, {"run": run_id, "window": window_s}).scalar_one())
 
 
 def text_reasons(connection: Connection, run_id: int) -> list[Refusal]:

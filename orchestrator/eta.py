@@ -14,7 +14,7 @@ from db import progress, workers
 from db.minutes import Lately
 from db.progress import Taken
 from db.records import Run
-from orchestrator.pace import OVER, Pace, Span, caps_s, left_of, pace_of, ranged, taken_lately
+from orchestrator.pace import OVER, Pace, Span, calls_s, caps_s, left_of, pace_of, ranged, taken_lately
 from orchestrator.sizes import nodes_to_come, whole_tree
 from workers.config import Role
 
@@ -66,11 +66,7 @@ def _growing_s(progress: Progress, pace: Pace) -> float | None:
 
 def _harvest_s(progress: Progress, pace: Pace) -> float | None:
     work = progress.answers * progress.answer_s + progress.judgings * progress.judging_s
-    at_once = min(pace.busy, progress.slots)
-    if not work:
-        return 0.0
-    # Few calls do not keep everybody busy: the last one takes its time.
-    return max(work / at_once, min(work, progress.answer_s)) if at_once > 0 else None
+    return calls_s(work, progress.answer_s, pace, progress.slots)
 
 
 def eta_of(

@@ -68,3 +68,14 @@ def caps_s(left: Mapping[str, float], pace: Pace) -> Iterator[float]:
     for unit, amount in left.items():
         if speeds[unit] > 0:
             yield max(amount, 0.0) / speeds[unit]
+
+
+def calls_s(work_s: float, each_s: float, pace: Pace, slots: int) -> float | None:
+    """Seconds until calls have ended that would take `work_s` one after the other, and `each_s` each. None where none
+    are under way.
+    """
+    at_once = min(pace.busy, slots)
+    if not work_s:
+        return 0.0
+    # Few calls do not keep everybody busy: the last one takes its time.
+    return max(work_s / at_once, min(work_s, each_s)) if at_once > 0 else None

@@ -16,7 +16,8 @@ from db.minutes import Lately
 from db.pool_views import Lessons, PoolCounts, RoundCounts
 from db.progress import Taken
 from db.records import Run
-from orchestrator.pace import OVER, Pace, Span, caps_s, left_of, pace_of, ranged, taken_lately
+from orchestrator.pace import OVER, Pace, Span, calls_s, caps_s, left_of, pace_of, ranged, taken_lately
+from orchestrator.pool_status import Counted
 from workers.config import Role
 
 
@@ -62,16 +63,11 @@ def _done_s(progress: PoolProgress, pace: Pace) -> float | None:
         return None
     if progress.steps and progress.step_s is None:
         return None
+    texts = progress.to_come + progress.waiting
+    work_s = progress.to_come * progress.text_s + texts * progress.instances_s
+    answered_s = calls_s(work_s, progress.instances_s, pace, progress.slots) or 0.0
     rounds_s = progress.to_come / pace.made if progress.to_come else 0.0
-    return max(rounds_s, _calls_s(progress, pace), progress.steps * (progress.step_s or 0.0))
-
-
-def _calls_s(progress: PoolProgress, pace: Pace) -> float:
-    work_s = progress.to_come * progress.text_s if progress.to_come else 0.0
-    work_s += ((progress.to_come or 0.0) + progress.waiting) * progress.instances_s
-    at_once = min(pace.busy, progress.slots)
-    # Few calls do not keep everybody busy: the last ones take their time.
-    return max(work_s / at_once, min(work_s, progress.instances_s)) if at_once > 0 else 0.0
+    return max(rounds_s, answered_s, progress.steps * (progress.step_s or 0.0))
 
 
 def texts_to_come(
@@ -103,31 +99,28 @@ def steps_to_come(size: int, counts: PoolCounts, lessons: Lessons, to_come: floa
     return max(lessons.batches, good * (counts.kept + to_come) // size) - lessons.steps
 
 
-def pool_eta(connection: Connection, run: Run, *, elapsed_s: float, window_s: float, lately: Lately) -> Span:
-    """For a run that widens a pool; zero when nothing is left, None while nothing is known."""
+def pool_eta(connection: Connection, run: Run, pool: Counted, lately: Lately) -> Span:
+    """For a run that widens a pool, counted already; zero when nothing is left, None while nothing is known."""
     if run.status not in ("running", "paused") or run.phase == "ended":
         return OVER
     by_role = progress.taken_by_role(connection, run.id)
-    counts = pool_views.counts(connection, run.id)
-    found = _progress(connection, run, by_role, counts)
+    found = _progress(connection, run, by_role, pool)
     driven_s = max(run.driven_s, 1.0)
-    paces = [pace_of(sum(by_role.values(), Taken()), counts.kept, driven_s)]
-    if min(driven_s, elapsed_s) > max(lately.seconds, window_s):
-        kept = pool_views.kept_recently(connection, run.id, window_s)["kept"] * lately.seconds / window_s
+    paces = [pace_of(sum(by_role.values(), Taken()), pool.counts.kept, driven_s)]
+    if driven_s > lately.seconds:
+        kept = pool_views.kept_recently(connection, run.id, lately.seconds)
         paces.append(pace_of(taken_lately(lately), kept, lately.seconds))
     return ranged([seconds_left(found, pace) for pace in paces])
 
 
-def _progress(connection: Connection, run: Run, by_role: Mapping[str, Taken], counts: PoolCounts) -> PoolProgress:
-    options = run.config.get("rounds", {})
-    bounds = Bounds(**{name: options.get(name) for name in Bounds.__slots__})
-    lessons = pool_views.lessons(connection, run.id)
+def _progress(connection: Connection, run: Run, by_role: Mapping[str, Taken], pool: Counted) -> PoolProgress:
+    options, counts, lessons = run.config.get("rounds", {}), pool.counts, pool.lessons
     settled = max(counts.kept - counts.unsettled, 1)
     writing, answering = by_role.get(Role.GENERATOR, Taken()), by_role.get(Role.RESPONDER, Taken())
     to_come = texts_to_come(
-        bounds,
+        Bounds(**{name: options.get(name) for name in Bounds.__slots__}),
         counts,
-        pool_views.round_counts(connection, run.id),
+        pool.rounds,
         used=run.spent.calls + run.calls_replayed,
         calls_a_text=(writing.calls / max(counts.kept, 1), answering.calls / settled),
     )

@@ -1,6 +1,6 @@
 """How a run that widens a pool is getting on: the part of its status that a run of trees has not."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,6 +15,23 @@ from workers.config import NUSD_PER_USD, Role
 _STAGE_OF = {Role.GENERATOR.value: Stage.GENERATE, Role.RESPONDER.value: Stage.INSTANCE}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A pool's texts, rounds and training, each counted once for all that is told of them."""
+
+    counts: PoolCounts
+    rounds: RoundCounts
+    lessons: Lessons
+
+
+def counted(connection: Connection, run: Run) -> Counted:
+    return Counted(
+        counts=pool_views.counts(connection, run.id),
+        rounds=pool_views.round_counts(connection, run.id),
+        lessons=pool_views.lessons(connection, run.id),
+    )
+
+
 def is_pool(run: Run) -> bool:
     """Whether the run widens a pool instead of growing trees."""
     return run.recipe in POOLS
@@ -26,18 +43,11 @@ def stages_of(connection: Connection, run: Run) -> tuple[Row, ...]:
     Seconds of `generate` and `instance` are those in which calls were waited for, one after the other however many
     were under way at once; of the others, those of their computing.
     """
-    return _stages(
-        connection,
-        run,
-        pool_views.counts(connection, run.id),
-        pool_views.round_counts(connection, run.id),
-        pool_views.lessons(connection, run.id),
-    )
+    return _stages(connection, run, counted(connection, run))
 
 
-def _stages(
-    connection: Connection, run: Run, found: PoolCounts, rounds: RoundCounts, lessons: Lessons
-) -> tuple[Row, ...]:
+def _stages(connection: Connection, run: Run, pool: Counted) -> tuple[Row, ...]:
+    found, lessons = pool.counts, pool.lessons
     spent = {
         stage: Spend(
             calls=role["calls"],
@@ -48,8 +58,8 @@ def _stages(
         for role in views.role_spend(connection, run.id)
         if (stage := _STAGE_OF.get(role["role"]))
     }
-    spent[Stage.FILTER] = Spend(seconds=rounds.filter_s)
-    spent[Stage.EMBED] = Spend(seconds=rounds.embed_s)
+    spent[Stage.FILTER] = Spend(seconds=pool.rounds.filter_s)
+    spent[Stage.EMBED] = Spend(seconds=pool.rounds.embed_s)
     spent[Stage.TRAIN] = Spend(seconds=lessons.seconds)
     counts = Counts(
         generated=found.generated,
@@ -68,11 +78,9 @@ def _idle(row: Row) -> Row:
     return replace(row, entered=0, kept=0, share=None) if unused else row
 
 
-def pool_of(connection: Connection, run: Run) -> dict[str, Any]:
+def pool_of(connection: Connection, run: Run, pool: Counted) -> dict[str, Any]:
     """The value of `pool` in a run's status. `kept` are texts that the gate let through, seeds not among them."""
-    found = pool_views.counts(connection, run.id)
-    rounds = pool_views.round_counts(connection, run.id)
-    lessons = pool_views.lessons(connection, run.id)
+    found, rounds, lessons = pool.counts, pool.rounds, pool.lessons
     moves = pool_views.seed_moves(connection, run.id)
     return {
         "rounds": rounds.begun,
@@ -94,7 +102,7 @@ def pool_of(connection: Connection, run: Run) -> dict[str, Any]:
         "brings": _rounded(lessons.brings),
         "diversity_within": _rounded(lessons.diversity),
         "diversity_random": _rounded(lessons.diversity_random),
-        "stages": [stage_json(row) for row in _stages(connection, run, found, rounds, lessons)],
+        "stages": [stage_json(row) for row in _stages(connection, run, pool)],
     }
 
 

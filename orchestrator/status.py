@@ -12,10 +12,9 @@ from db.minutes import Lately
 from db.records import Run
 from orchestrator.eta import eta_of
 from orchestrator.pool_eta import pool_eta
-from orchestrator.pool_status import is_pool, pool_of
+from orchestrator.pool_status import counted, is_pool, pool_of
 from workers.config import NUSD_PER_USD
 
-RATE_WINDOW_S = 60.0
 _DIMENSIONS = ("quality", "diversity", "complexity", "reward")
 
 
@@ -23,7 +22,7 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
     """Counts, rates, spend and reasons, each counted from the rows. `pool` is None for a run that grows trees."""
     elapsed = views.elapsed_s(connection, run.id)
     lately = minutes.lately(connection, run.id)
-    grown = _grown(connection, run, elapsed, lately)
+    grown = _grown(connection, run, lately)
     return {
         "name": run.name,
         "recipe": run.recipe,
@@ -50,12 +49,12 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
     }
 
 
-def _grown(connection: Connection, run: Run, elapsed_s: float, lately: Lately) -> dict[str, Any]:
+def _grown(connection: Connection, run: Run, lately: Lately) -> dict[str, Any]:
     """What has grown so far, and when the rest will have."""
     nodes = views.node_counts(connection, run.id)
     trees = views.tree_counts(connection, run.id)
     examples = views.example_counts(connection, run.id)
-    pool = pool_of(connection, run) if is_pool(run) else None
+    pool = counted(connection, run) if is_pool(run) else None
     if pool is None:
         low, high = eta_of(
             connection,
@@ -66,7 +65,7 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, lately: Lately) -
             lately=lately,
         )
     else:
-        low, high = pool_eta(connection, run, elapsed_s=elapsed_s, window_s=RATE_WINDOW_S, lately=lately)
+        low, high = pool_eta(connection, run, pool, lately)
     return {
         "seeds": sum(trees.values()) if pool is None else pool_views.seeds(connection, run.id),
         "seeds_duplicate": run.seeds_duplicate,
@@ -83,7 +82,7 @@ def _grown(connection: Connection, run: Run, elapsed_s: float, lately: Lately) -
         "examples_rejected": examples.get("rejected", 0),
         "examples_failed": examples.get("failed", 0),
         "eta_s": {"low": low, "high": high},
-        "pool": pool,
+        "pool": None if pool is None else pool_of(connection, run, pool),
     }
 
 
