@@ -9,6 +9,7 @@ from db.engine import AWAY, cause_of
 from db.errors import UserError
 from orchestrator.cli import change, compare, console, evaluate, look, operators, parts, run, workers
 from orchestrator.cli.exits import INTERRUPTED, USAGE
+from orchestrator.cli.say import say
 
 app = typer.Typer(
     name="instructree",
@@ -33,10 +34,10 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"instructree: {error}", file=sys.stderr)
+        say(f"instructree: {error}")
         sys.exit(USAGE)
     except AWAY as error:
-        print(f"instructree: the database gave no answer ({cause_of(error)}): give the command again", file=sys.stderr)
+        say(f"instructree: the database gave no answer ({cause_of(error)}): give the command again")
         sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

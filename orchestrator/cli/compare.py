@@ -16,7 +16,7 @@ from orchestrator.begin import ENDED, begin, check_name, check_seeds
 from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
 from orchestrator.cli.exits import BUDGET
 from orchestrator.cli.options import ConfigFile
-from orchestrator.cli.say import say
+from orchestrator.cli.say import plain, say
 from orchestrator.compare.arms import Arm, are_pools, arms_in, arms_of, default_name
 from orchestrator.compare.terms import PoolTerms, Terms
 from orchestrator.config import PoolConfig, read_file
@@ -167,7 +167,7 @@ def _conclude(
         for place, one in enumerate(pages.tables(console.width)):
             console.print(*(("",) if place else ()), one, sep="\n")
         for note in pages.notes:
-            console.print(Text(f"\n{note}"))
+            console.print("", Text(plain(note)), sep="\n")
     say(f"table, figures and picture in {out / 'compare.md'}, {out / 'compare.json'} and {out / 'compare.svg'}")
     if stopped := [run.name for run in runs if run.status == "stopped"]:
         say(f"stopped by its budget: {', '.join(stopped)}; choose another --name to compare again")

@@ -1,6 +1,5 @@
 """`instructree console`: the web console."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -58,7 +57,6 @@ def console(
     if host not in _LOOPBACK:
         say(f"warning: {host} is not this machine alone, and what is sent is not encrypted: see docs/console.md")
     say(f"console at {address}" + (f"#token={token}" if given is None else " (token: INSTRUCTREE_CONSOLE_TOKEN)"))
-    sys.stderr.flush()
     server.serve(server.Settings(engine=engine, broker=_broker(), token=token, hosts=names or ()), at)
 
 

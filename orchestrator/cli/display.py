@@ -1,6 +1,5 @@
 """How a run looks while it runs: a live panel on a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from orchestrator.cli.figures import (
     usd,
     waiting,
 )
+from orchestrator.cli.say import say
 
 __all__ = ["Show", "Status", "display", "duration", "eta", "one_line", "panel", "summarise", "usd"]
 
@@ -54,7 +54,7 @@ def _plain() -> Show:
         nonlocal last, due
         now, line = time.monotonic(), one_line(status)
         if line != last and (now >= due or status["status"] != "running"):
-            print(line, file=sys.stderr, flush=True)
+            say(line)
             last, due = line, now + _LINE_EVERY_S
 
     return show

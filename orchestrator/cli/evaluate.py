@@ -15,7 +15,7 @@ from db.records import Run
 from orchestrator import places
 from orchestrator.cli.look import AsJson, RunName
 from orchestrator.cli.options import ConfigFile
-from orchestrator.cli.say import say
+from orchestrator.cli.say import print_line, say
 from orchestrator.config import present_config
 from orchestrator.seeds import load_answered
 from orchestrator.steering import find_run
@@ -94,10 +94,10 @@ def _row(
 def _print(found: Comparison) -> None:
     counts = {"items": found.items, "better": found.better, "answer tokens": found.tokens}
     _tabulate("loss", found, counts, digits=4)
-    print("nats per token of the reference answers; the interval is a paired bootstrap over the items")
-    print(f"student after: {found.checkpoint}")
+    print_line("nats per token of the reference answers; the interval is a paired bootstrap over the items")
+    print_line(f"student after: {found.checkpoint}")
     if found.skipped:
-        print(f"{found.skipped} items were left out: no room for an answer, or a loss that is not finite")
+        print_line(f"{found.skipped} items were left out: no room for an answer, or a loss that is not finite")
 
 
 def _print_graded(graded: "tuple[Graded | None, Spent] | None") -> None:
@@ -109,22 +109,22 @@ def _print_graded(graded: "tuple[Graded | None, Spent] | None") -> None:
     else:
         _print_marks(marks)
     money = "price unknown" if spent.nusd is None else f"{spent.nusd / 1e9:.4f} USD"
-    print(f"judging took {spent.calls} calls, {spent.tokens_in + spent.tokens_out} tokens, {money}")
+    print_line(f"judging took {spent.calls} calls, {spent.tokens_in + spent.tokens_out} tokens, {money}")
 
 
 def _print_marks(marks: Graded) -> None:
     counts = {"items": marks.items, "better": marks.better, "worse": marks.worse}
     _tabulate("grade", marks, counts, digits=2)
-    print("grades 1 to 6 of the student's own answers by the held-out judge, each answer by itself")
+    print_line("grades 1 to 6 of the student's own answers by the held-out judge, each answer by itself")
     if marks.references is not None and marks.ranks is not None:
-        print(
+        print_line(
             f"the judge itself: reference answers {marks.references:.2f}, "
             f"above another item's in {marks.ranks:.0%} of cases"
         )
         if marks.ranks < _TELLS_AT_LEAST:
             say("this judge hardly tells a right answer from a stranger's: its grades say nothing of the student")
     for reason, count in sorted(marks.unscored.items()):
-        print(f"{count} answers without a grade, {reason}")
+        print_line(f"{count} answers without a grade, {reason}")
 
 
 def _tabulate(what: str, found: Comparison | Graded, counts: Mapping[str, int], *, digits: int) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from orchestrator.cli.say import plain
+
 Status = Mapping[str, Any]
 Show = Callable[[Status], None]
 
@@ -11,10 +13,6 @@ Show = Callable[[Status], None]
 def name_of(status: Status) -> str:
     """The run's name without what a terminal would take for a command."""
     return plain(str(status["name"]))
-
-
-def plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def number(value: float | None) -> str:
@@ -53,7 +51,7 @@ def waiting(status: Status) -> list[str]:
     if not status["waiting"]:
         return stalled
     cause = str(status["waiting"]["cause"])
-    return [*stalled, f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}"]
+    return [*stalled, plain(f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}")]
 
 
 def untold(status: Status) -> list[str]:
@@ -61,7 +59,9 @@ def untold(status: Status) -> list[str]:
     failed = [notice for notice in status["notices"] if notice["state"] != "told"]
     words = {"waiting": "is being tried", "given_up": "was given up"}
     return [
-        f"telling of `{one['event']}` by {one['channel']} {words[one['state']]}: {one['error'] or 'no answer yet'}"
+        plain(
+            f"telling of `{one['event']}` by {one['channel']} {words[one['state']]}: {one['error'] or 'no answer yet'}"
+        )
         for one in failed
     ]
 

@@ -12,6 +12,7 @@ from db.errors import UserError
 from db.guard import Finding
 from db.migrate import check_current
 from orchestrator import notices, places, stack
+from orchestrator.cli.say import print_line
 from orchestrator.config import build, read_file
 from workers.doctor import check_endpoints, check_worker_settings
 
@@ -37,7 +38,7 @@ def examine(config_file: Path | None) -> bool:
     found = [_look(name, check) for name, check in checks]
     for service in stack.statuses():
         state = "answers" if service.healthy else "runs, does not answer" if service.alive else "is dead"
-        print(f"      {service.name} (pid {service.pid}) {state}; log {service.log}")
+        print_line(f"      {service.name} (pid {service.pid}) {state}; log {service.log}")
     return all(found)
 
 
@@ -45,12 +46,12 @@ def _look(name: str, check: Callable[[], str | Finding]) -> bool:
     try:
         found = check()
     except UserError as error:
-        print(f"wrong {name}: {error}")
+        print_line(f"wrong {name}: {error}")
         return False
     seen = found if isinstance(found, Finding) else Finding(said=found)
-    print(f"ok    {name}: {seen.said}")
+    print_line(f"ok    {name}: {seen.said}")
     for warning in seen.warnings:
-        print(f"doubt {name}: {warning}")
+        print_line(f"doubt {name}: {warning}")
     return True
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from db.errors import ConfigError, InputError
 from orchestrator import places
 from orchestrator.cli.exits import BUDGET, DONE
-from orchestrator.cli.say import say
+from orchestrator.cli.say import print_line, say
 from orchestrator.config import build, read_file
 from orchestrator.operators import load_operators, names_fault, to_toml
 from orchestrator.seeds import load_seeds
@@ -41,7 +41,7 @@ def mine_into(
 
 def _tell_mined(found: Mined, count: int) -> None:
     for operator in found.operators:
-        print(f"{operator.name}: {operator.intent}")
+        print_line(f"{operator.name}: {operator.intent}")
     for reason, times in sorted(found.turned_away.items(), key=lambda item: -item[1]):
         say(f"turned away {times}: {reason}")
     if len(found.operators) < count:
@@ -100,23 +100,27 @@ def _check_name(name: str, work: WorkSettings) -> None:
 
 
 def _tell_improved(name: str, found: Improvement) -> None:
-    print(f"batch: {_rate(found.batch)} failed{_reasons(found.batch)}")
+    print_line(f"batch: {_rate(found.batch)} failed{_reasons(found.batch)}")
     if found.current is None:
         left = "calls ran out" if found.cut_short else "nothing failed, so there is nothing to learn from"
-        print(f"{name} is left as it is: {left}")
+        print_line(f"{name} is left as it is: {left}")
         return
-    print(f"present method: {_rate(found.current)} failed on the dev items{_reasons(found.current)}")
+    print_line(f"present method: {_rate(found.current)} failed on the dev items{_reasons(found.current)}")
     for number, score in enumerate(found.candidates, 1):
-        print(f"new method {number}: {_rate(score)} failed on the same items{_reasons(score)}")
+        print_line(f"new method {number}: {_rate(score)} failed on the same items{_reasons(score)}")
     if found.unusable:
-        print(f"{found.unusable} proposals were no new method")
+        print_line(f"{found.unusable} proposals were no new method")
     if found.kept is None or found.chosen is None:
-        print(f"{name} is left as it is: no new method failed less")
+        print_line(f"{name} is left as it is: no new method failed less")
         return
     mended, broken = changes(found.current, found.chosen)
-    print(f"kept as {found.kept.name}: {found.kept.method}")
-    print(f"before {_rate(found.current)}, after {_rate(found.chosen)}: {mended} items mended, {broken} newly failed")
-    print(f"as much by luck alone: {luck(mended, broken):.0%}, or more, for it is the best of {len(found.candidates)}")
+    print_line(f"kept as {found.kept.name}: {found.kept.method}")
+    print_line(
+        f"before {_rate(found.current)}, after {_rate(found.chosen)}: {mended} items mended, {broken} newly failed"
+    )
+    print_line(
+        f"as much by luck alone: {luck(mended, broken):.0%}, or more, for it is the best of {len(found.candidates)}"
+    )
 
 
 def _rate(score: Score) -> str:

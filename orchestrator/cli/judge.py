@@ -1,6 +1,5 @@
 """`instructree calibrate`: how well the judge ranks, before a night is spent on what it says."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from rich.table import Table
 
 from db.errors import ConfigError
 from orchestrator import places
-from orchestrator.cli.say import say
+from orchestrator.cli.say import print_line, say
 from orchestrator.config import build, read_file
 from workers.calibrate import Calibration, Drift, Ranking, drift, lost, measure
 from workers.config import Bench
@@ -76,15 +75,15 @@ def _print(found: Calibration) -> None:
     console.print(again)
     for changed in sorted({r.repeated for r in found.rankings if r.repeated}):
         names = " and ".join(r.dimension for r in found.rankings if r.repeated == changed)
-        print(f"noise of {names} over {found.judgements} judgements of each item; what changed: {changed}")
+        print_line(f"noise of {names} over {found.judgements} judgements of each item; what changed: {changed}")
     if alone := [r.dimension for r in found.rankings if r.alone]:
-        print(f"position bias of {' and '.join(alone)}: none, each text is asked about by itself")
+        print_line(f"position bias of {' and '.join(alone)}: none, each text is asked about by itself")
     for r in found.rankings:
         if lines := [f"{intercept:.2f} + {slope:.2f} score" for one in r.lines if one for intercept, slope in [one]]:
-            print(f"{r.dimension}: nearest to the grades would be {', then '.join(lines)}")
+            print_line(f"{r.dimension}: nearest to the grades would be {', then '.join(lines)}")
         for reason, count in sorted(r.reasons.items()):
-            print(f"{r.dimension}: {count} unscored, {reason}")
-    print(f"calls, tokens, USD and seconds are for one score; {found.seconds:.1f} s in all; {_named(found)}")
+            print_line(f"{r.dimension}: {count} unscored, {reason}")
+    print_line(f"calls, tokens, USD and seconds are for one score; {found.seconds:.1f} s in all; {_named(found)}")
 
 
 def _named(found: Calibration) -> str:
@@ -107,10 +106,9 @@ def _cost(ranking: Ranking) -> tuple[str, str, str, str]:
 def _doubt(found: Calibration) -> None:
     for ranking in found.rankings:
         if not ranking.ranks:
-            print(
+            say(
                 f"instructree: this judge cannot rank {ranking.dimension} (AUC {_figure(ranking.auc)}, chance is 0.5): "
-                "use another model or prompt before spending on a run",
-                file=sys.stderr,
+                "use another model or prompt before spending on a run"
             )
 
 
@@ -119,10 +117,10 @@ def _compare(before: Calibration, after: Calibration, *, quiet: bool) -> bool:
     if not quiet:
         _print_drift(drift(before, after))
         if _named(before) != _named(after):
-            print(f"before: {_named(before)}; now: {_named(after)}")
+            print_line(f"before: {_named(before)}; now: {_named(after)}")
     gone = lost(before, after)
     for dimension in gone:
-        print(f"instructree: this judge ranked {dimension} before and no longer does", file=sys.stderr)
+        say(f"instructree: this judge ranked {dimension} before and no longer does")
     return not gone
 
 

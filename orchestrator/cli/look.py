@@ -17,7 +17,7 @@ from orchestrator.begin import ENDED
 from orchestrator.cli.display import one_line, panel
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import AsJson as AsJson
-from orchestrator.cli.say import say
+from orchestrator.cli.say import print_line, say
 from orchestrator.cli.workers import refused_lines, workers_table
 from orchestrator.export import FORMATS, rows_of, write
 from orchestrator.places import existing_engine
@@ -67,9 +67,9 @@ def _list_runs(engine: Engine, as_json: bool) -> None:
         print(json.dumps({"runs": found}))
         return
     for item in found:
-        print(one_line(item))
+        print_line(one_line(item))
     if not found:
-        print("no runs yet: start one with `instructree run SEEDS`")
+        print_line("no runs yet: start one with `instructree run SEEDS`")
 
 
 def _watch(engine: Engine, name: str) -> None:
@@ -95,7 +95,9 @@ def verify(name: RunName, as_json: AsJson = False) -> None:
         print(json.dumps({"name": name, "laws": len(found), "broken": broken}))
     else:
         for law, faults in found.items():
-            print(f"{'broken' if faults else 'holds '}  {law}" + "".join(f"\n          {fault}" for fault in faults))
+            print_line(f"{'broken' if faults else 'holds '}  {law}")
+            for fault in faults:
+                print_line(f"          {fault}")
     if broken:
         raise typer.Exit(BROKEN)
 

@@ -15,7 +15,7 @@ from db import examples
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator.begin import ENDED
-from orchestrator.cli.say import say
+from orchestrator.cli.say import print_line, say
 from orchestrator.config import TreeConfig, present_config
 from orchestrator.places import existing_engine
 from orchestrator.recipes import MOST_PRIOR
@@ -134,9 +134,9 @@ def _print(weights: Sequence[Weight], signal: Signal, skipped: int) -> None:
         interval = f"{one.low:+.4f} to {one.high:+.4f}"
         table.add_row(one.operator, str(one.examples), f"{one.mean:+.4f}", interval, prior)
     Console(highlight=False).print(table)
-    print("means in nats per answer token, intervals by bootstrap over examples; priors in points of reward")
+    print_line("means in nats per answer token, intervals by bootstrap over examples; priors in points of reward")
     if skipped:
-        print(f"{skipped} examples were left out: no room for an answer, or a loss that is not finite")
+        print_line(f"{skipped} examples were left out: no room for an answer, or a loss that is not finite")
 
 
 def _write(out: Path, layer: str) -> None:

@@ -13,9 +13,9 @@ from rich.text import Text
 from db import workers as register
 from db.errors import ConfigError
 from db.workers import MOST_SLOTS, RefusedRow, WorkerRow
-from orchestrator.cli.figures import duration, plain
+from orchestrator.cli.figures import duration
 from orchestrator.cli.options import AsJson
-from orchestrator.cli.say import say
+from orchestrator.cli.say import plain, say
 from orchestrator.places import existing_engine
 
 _COLUMNS = ("worker", "host", "version", "queues", "slots", "busy", "tasks done", "last beat")

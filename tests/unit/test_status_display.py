@@ -100,6 +100,15 @@ def test_after_growing_the_harvest_is_shown_and_the_time_of_its_answers():
     assert "left" not in one_line(status(phase="ended", eta_s={"low": 0.0, "high": 0.0}))
 
 
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_words_of_an_endpoint_or_a_channel_do_not_command_the_terminal(words: str):
+    notice = {"event": "done", "channel": "webhook", "state": "given_up", "error": words}
+    found = status(waiting={"tasks": 3, "cause": f"ServerFault: {words}"}, notices=[notice])
+    for made in (one_line(found), shown(panel(found))):
+        assert not {"\x1b", "\r", "\u202e"} & set(made)
+    assert "\n" not in one_line(found)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_neither_breaks_nor_styles_nor_commands_the_terminal(
     name: str, capsys: pytest.CaptureFixture[str]
