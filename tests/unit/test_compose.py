@@ -8,6 +8,8 @@ import pytest
 import typer.main
 import yaml
 
+from workers.llm.address import DEFAULT, address_of, addresses
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -150,6 +152,19 @@ def test_addresses_name_driver_and_services(name: str) -> None:
     assert environment["INSTRUCTREE_DATABASE_URL"].startswith("postgresql+psycopg2://")
     assert "@postgres:5432/" in environment["INSTRUCTREE_DATABASE_URL"]
     assert "@valkey:6379/" in environment["INSTRUCTREE_REDIS_URL"]
+
+
+def _filled(value: str, given: dict[str, str]) -> str:
+    """A value as compose fills it in: `${NAME}`, `${NAME:-default}` and `${NAME:?cause}`."""
+    return re.sub(r"\$\{([A-Z_]+)(?::[-?]([^}]*))?\}", lambda one: given.get(one[1]) or one[2] or "", value)
+
+
+@our_services
+def test_the_endpoint_that_the_example_shows_can_be_used(name: str) -> None:
+    (shown,) = re.findall(r"http://host\.docker\.internal\S+", (ROOT / ".env.example").read_text())
+    given = {"OPENAI_BASE_URL": shown.replace("PORT", "8080"), "INSTRUCTREE_ALLOW_HTTP": "1"}
+    inside = {key: _filled(str(value), given) for key, value in SERVICES[name]["environment"].items()}
+    assert address_of(addresses(inside), DEFAULT).base_url == "http://host.docker.internal:8080/v1"
 
 
 def test_valkey_keeps_what_it_is_given_and_hides_its_password() -> None:
