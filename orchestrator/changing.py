@@ -69,7 +69,7 @@ def caps_of(wanted: Wanted, *, onto: Caps | None = None) -> Caps:
             raise ConfigError(f"{_option(what)} {value}: must be above 0 and at most {most:,}")
         if value is not None and each == 1 and value != int(value):
             raise ConfigError(f"{_option(what)} {value}: must be a whole number")
-        found[unit] = value if value is None else value * each if unit == "seconds" else int(value * each)
+        found[unit] = value if value is None else value * each if unit == "seconds" else round(value * each)
     return replace(onto or Caps(), **found)
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from db.errors import ConfigError
 from workers.asking import Answer, Ask, reason_of
-from workers.config import DIMENSIONS, Bench, Role, Style, WorkSettings
+from workers.config import DIMENSIONS, NUSD_PER_USD, Bench, Role, Style, WorkSettings
 from workers.judges import Candidate, Judge, Scores, arranged, judges_for
 from workers.judges.expected import Expected
 from workers.judges.figures import Pairs, auc, average, change, kendall, line, noise, place_bias, shift
@@ -64,7 +64,7 @@ class Cost:
     def each(self, scores: int) -> dict[str, float | None]:
         """The same for one score."""
         most = max(scores, 1)
-        usd = None if self.nusd is None else self.nusd / 1e9 / most
+        usd = None if self.nusd is None else self.nusd / NUSD_PER_USD / most
         return {"calls": self.calls / most, "tokens": (self.tokens_in + self.tokens_out) / most, "usd": usd}
 
 

@@ -19,7 +19,7 @@ from orchestrator.cli.say import print_line, say
 from orchestrator.config import present_config
 from orchestrator.seeds import load_answered
 from orchestrator.steering import find_run
-from workers.config import WorkSettings
+from workers.config import NUSD_PER_USD, WorkSettings
 from workers.training.answers import Graded, grade
 from workers.training.evaluate import Comparison, compare
 from workers.training.folders import student_folder
@@ -108,7 +108,7 @@ def _print_graded(graded: "tuple[Graded | None, Spent] | None") -> None:
         say("the judge graded no item before and after: see `instructree calibrate --held-out`")
     else:
         _print_marks(marks)
-    money = "price unknown" if spent.nusd is None else f"{spent.nusd / 1e9:.4f} USD"
+    money = "price unknown" if spent.nusd is None else f"{spent.nusd / NUSD_PER_USD:.4f} USD"
     print_line(f"judging took {spent.calls} calls, {spent.tokens_in + spent.tokens_out} tokens, {money}")
 
 

@@ -108,15 +108,15 @@ def _ready(config: RunConfig, environment: Mapping[str, str], caps: Caps) -> Run
 def _refuse_too_little(config: RunConfig, caps: Caps) -> None:
     """A cap that not even the first expansion fits under would only end in an empty data set."""
     need = _least(config)
-    for option, cap, amount in (
-        ("--max-calls", caps.calls, f"{need.calls}"),
-        ("--max-tokens", caps.tokens, f"{need.tokens}"),
-        ("--max-usd", None if caps.nusd is None else caps.nusd / NUSD_PER_USD, f"{need.nusd / NUSD_PER_USD:.4f}"),
+    for option, each, cap, amount in (
+        ("--max-calls", 1, caps.calls, need.calls),
+        ("--max-tokens", 1, caps.tokens, need.tokens),
+        ("--max-usd", NUSD_PER_USD, caps.nusd, need.nusd),
     ):
-        if cap is not None and cap < float(amount):
+        if cap is not None and cap < amount:
             raise ConfigError(
-                f"{option} {cap}: the first step may need up to {amount}; raise it, or ask for less "
-                "(search.children, search.siblings or rounds.shown, roles.*.max_tokens, roles.*.max_prompt_tokens)"
+                f"{option} {cap / each:.12g}: the first step may need up to {amount / each:.12g}; raise it, or ask for "
+                "less (search.children, search.siblings or rounds.shown, roles.*.max_tokens, roles.*.max_prompt_tokens)"
             )
 
 

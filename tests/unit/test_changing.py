@@ -74,3 +74,9 @@ def test_caps_that_are_not_named_stay_and_only_what_differs_is_a_change():
 def test_a_cap_out_of_its_range_is_refused(value: float):
     with pytest.raises(ConfigError, match=r"--max-calls .*: must be above 0 and at most 1,000,000,000,000"):
         caps_of({"max_calls": value})
+
+
+@pytest.mark.parametrize("dollars", [2.01, 0.07, 1.1, 19.99, 1e-9])
+def test_a_cap_on_money_is_what_was_said(dollars: float):
+    after = caps_of({"max_usd": dollars})
+    assert cap_changes(Caps(), after) == {"max_usd": (None, dollars)}
