@@ -7,7 +7,7 @@ import typer
 
 from db.engine import AWAY, cause_of
 from db.errors import UserError
-from orchestrator.cli import change, compare, console, evaluate, look, operators, parts, run, workers
+from orchestrator.cli import change, compare, console, estimate, evaluate, look, operators, parts, run, workers
 from orchestrator.cli.exits import INTERRUPTED, USAGE
 from orchestrator.cli.say import say
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 run.add_to(app)
+estimate.add_to(app)
 compare.add_to(app)
 evaluate.add_to(app)
 look.add_to(app)

@@ -15,7 +15,7 @@ from orchestrator import places
 from orchestrator.begin import ENDED, begin, check_name, check_seeds
 from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
 from orchestrator.cli.exits import BUDGET
-from orchestrator.cli.options import ConfigFile
+from orchestrator.cli.options import AsJson, ConfigFile, Field, SeedsFile
 from orchestrator.cli.say import plain, say
 from orchestrator.compare.arms import Arm, are_pools, arms_in, arms_of, default_name
 from orchestrator.compare.terms import PoolTerms, Terms
@@ -28,7 +28,6 @@ from workers.training.student import check_student
 # What is not a terminal has no width of its own.
 _WIDTH = 132
 
-SeedsFile = Annotated[Path, typer.Argument(help="Seeds: .jsonl, .json, .csv, .txt or .parquet", metavar="SEEDS")]
 Recipes = Annotated[
     str, typer.Option("--recipes", help="Two or more: a,b,b@label, of trees or of pools; a label marks other options")
 ]
@@ -42,10 +41,8 @@ Options = Annotated[
         "--set", help="One option, as for run; beam.search.width=8 is for beam alone, b@label.x=y for that one"
     ),
 ]
-Field = Annotated[str | None, typer.Option("--field", help="Field of the seeds that holds the instruction")]
 Top = Annotated[int, typer.Option("--top", help="So many of the best nodes of each seed's tree count; not for pools")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for compare.md, compare.json and compare.svg")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else")]
 
 
 def add_to(app: typer.Typer) -> None:

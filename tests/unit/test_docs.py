@@ -41,6 +41,12 @@ def test_every_command_line_is_one_of_ours(line: str):
     assert {argument for argument in arguments if argument.startswith("--")} <= known
 
 
+def test_every_command_that_a_sentence_names_is_one_of_ours():
+    for path in DOCUMENTS:
+        named = set(re.findall(r"`instructree ([a-z]+)", path.read_text()))
+        assert named <= COMMANDS.keys(), path.name
+
+
 @pytest.mark.parametrize("line", [line for line in lines("instructree compare") if "--set" in line])
 def test_every_comparison_shown_can_be_made(line: str):
     words = shlex.split(line)
