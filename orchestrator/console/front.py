@@ -1,9 +1,10 @@
 """What every request passes before a page sees it: the host it names, its session, where its form comes from."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Collection, Mapping
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from orchestrator.console.session import Door
 
 MOST_FORM_BYTES = 65_536
 _OPEN = ("/login", "/static/")
+# A name or an address, perhaps with a port, and nothing that could be taken for a part of a path.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
 _HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -61,29 +64,23 @@ class Front:
         """What is said instead of the page; None when the page may be shown."""
         if not self._is_ours(request.headers.get("host", "")):
             return PlainTextResponse("this host name is not the console's: see `instructree console --help`\n", 421)
+        # What is routed by. Older Starlettes make `request.url` of the Host header as it comes, and so its path.
+        path: str = request.scope["path"]
         session = request.cookies.get(self._door.cookie)
         if self._door.knows(session):
             request.state.session = session
             request.state.stamp = self._door.stamp(session or "")
-        elif not request.url.path.startswith(_OPEN):
-            return self._ask_in(request)
+        elif not path.startswith(_OPEN):
+            return _ask_in(request, path)
         return await self._read_form(request) if request.method == "POST" else None
 
     def _is_ours(self, host: str) -> bool:
         """A page elsewhere can point a name of its own at this machine, but it cannot point an address there."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            ipaddress.ip_address(name)
-        except ValueError:
-            return bool(host) and name.lower() in self._hosts
-        return True
-
-    def _ask_in(self, request: Request) -> Response:
-        wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
-        if not wants_page:
-            return PlainTextResponse("log in first\n", 401)
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"/login?next={quote(path, safe='/')}" if path != "/" else "/login", 303)
+        named = _HOST.fullmatch(host)
+        if named is None:
+            return False
+        name = named[1] or named[2].lower()
+        return name in self._hosts or _is_address(name)
 
     async def _read_form(self, request: Request) -> Response | None:
         """Reads the form into `request.state.form`, or refuses it."""
@@ -102,12 +99,28 @@ class Front:
         return None
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _ask_in(request: Request, path: str) -> Response:
+    wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if not wants_page:
+        return PlainTextResponse("log in first\n", 401)
+    wanted = quote(path) + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(wanted, safe='/')}" if wanted != "/" else "/login", 303)
+
+
 def _same_origin(headers: Mapping[str, str]) -> bool:
     """A browser says where a form comes from; whoever says nothing is no browser, and needs the form's stamp anyway."""
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
-    return urlsplit(origin).netloc == headers.get("host")
+    return origin.partition("://")[2] == headers.get("host")
 
 
 def _telling(scope: Scope, send: Send) -> Send:

@@ -97,6 +97,18 @@ def test_only_its_own_names_are_answered(client: Client, engine: Engine):
         assert client.get("/", headers={"host": host}).status_code != 421
 
 
+@pytest.mark.parametrize("host", ["[::1", "[::1]evil", "127.0.0.1/static/", "127.0.0.1/login?", "x@127.0.0.1", ""])
+def test_a_host_that_is_none_is_refused_in_one_line(stranger: Client, host: str):
+    answer = stranger.get("/runs/night", headers={"host": host, **PAGE})
+    assert answer.status_code == 421 and answer.text.count("\n") == 1
+
+
+def test_an_origin_that_is_none_is_that_of_others(stranger: Client):
+    for origin in ("http://[::1", "://", ""):
+        answer = stranger.post("/login", data={"token": TOKEN}, headers={"origin": origin})
+        assert answer.status_code == 403 and "this form comes from another site" in answer.text
+
+
 def test_behind_a_proxy_it_answers_to_the_name_it_is_given(engine: Engine):
     app = application(Settings(engine=engine, broker=None, token=TOKEN, hosts=["Night.example.org"]))
     browser = Client(app, base_url="https://night.example.org", follow_redirects=False)
