@@ -72,6 +72,8 @@ class Front:
             request.state.stamp = self._door.stamp(session or "")
         elif not path.startswith(_OPEN):
             return _ask_in(request, path)
+        if "\0" in path:
+            return self._refuse(request, 404, "there is no such page")
         return await self._read_form(request) if request.method == "POST" else None
 
     def _is_ours(self, host: str) -> bool:
@@ -91,7 +93,8 @@ class Front:
             body += part
             if len(body) > MOST_FORM_BYTES:
                 return self._refuse(request, 413, "this form is too long")
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+        form = {name: value.replace("\0", "") for name, value in pairs}  # no database takes it
         request.state.form = form
         session = request.state.session
         if session is not None and not self._door.knows_stamp(session, form.get("stamp", "")):

@@ -8,6 +8,7 @@ from db.errors import ConfigError
 from db.records import Run
 from orchestrator.changing import Wanted, number_of
 from orchestrator.console.figures import caps_of
+from orchestrator.report.text import shorten
 
 _LABELS = {
     "calls": "calls",
@@ -87,6 +88,15 @@ def _called(name: str) -> str:
 def slots_in(form: Mapping[str, str], most: int) -> int:
     """How many slots a form wants. Raises ConfigError where that is no number of slots."""
     text = form.get("slots", "").strip()
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
-        raise ConfigError(f"slots {text!r}: expected a whole number from 1 to {most}")
-    return int(text)
+    slots = whole_in(text, most)
+    if slots is None:
+        raise ConfigError(f"slots {shorten(text, 40)!r}: expected a whole number from 1 to {most}")
+    return slots
+
+
+def whole_in(text: str, most: int) -> int | None:
+    """The whole number from 1 to `most` that a text is; None for anything else, however long."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))):
+        return None
+    number = int(text)
+    return number if 1 <= number <= most else None

@@ -13,10 +13,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from orchestrator.console.figures import Left
+from orchestrator.console.limits import whole_in
 from orchestrator.report import frame, wording
 from workers.config import NUSD_PER_USD
 
 Context = Mapping[str, Any]
+_MOST_PAGES = 1_000_000
 
 
 def environment() -> Environment:
@@ -133,8 +135,7 @@ class Pager:
     """The pages of a list: which one is shown, and the ways to its neighbours."""
 
     def __init__(self, request: Request, size: int) -> None:
-        asked = request.query_params.get("page", "1")
-        self.number = max(1, min(int(asked), 1_000_000)) if asked.isascii() and asked.isdigit() else 1
+        self.number = whole_in(request.query_params.get("page", ""), _MOST_PAGES) or 1
         self.size = size
         self.total = 0
         self._url = request.url

@@ -8,6 +8,7 @@ from importlib.resources import files
 import uvicorn
 from sqlalchemy import Engine
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -23,6 +24,20 @@ from orchestrator.console.live import Fresh
 from orchestrator.console.pages import endpoints, examples, login, runs, trees
 from orchestrator.console.session import Door
 
+
+class _Number(Convertor[int]):
+    """A whole number of an address. No row has one of more digits, and Python refuses to read thousands of them."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _Number())
 _ROUTES = (
     Route("/", runs.all_runs),
     Route("/live", runs.all_runs_live),
@@ -37,16 +52,16 @@ _ROUTES = (
     Route("/runs/{name}/limits", runs.set_limits, methods=["POST"]),
     Route("/runs/{name}/slots", runs.set_slots, methods=["POST"]),
     Route("/runs/{name}/trees", trees.all_trees),
-    Route("/runs/{name}/trees/{ordinal:int}", trees.one_tree),
-    Route("/runs/{name}/trees/{ordinal:int}/live", trees.tree_live),
-    Route("/runs/{name}/trees/{ordinal:int}/shape", trees.tree_shape),
-    Route("/runs/{name}/trees/{ordinal:int}/table", trees.tree_table),
-    Route("/runs/{name}/trees/{ordinal:int}/nodes/{key}", trees.one_node),
-    Route("/runs/{name}/trees/{ordinal:int}/nodes/{key}/text", trees.node_text),
+    Route("/runs/{name}/trees/{ordinal:number}", trees.one_tree),
+    Route("/runs/{name}/trees/{ordinal:number}/live", trees.tree_live),
+    Route("/runs/{name}/trees/{ordinal:number}/shape", trees.tree_shape),
+    Route("/runs/{name}/trees/{ordinal:number}/table", trees.tree_table),
+    Route("/runs/{name}/trees/{ordinal:number}/nodes/{key}", trees.one_node),
+    Route("/runs/{name}/trees/{ordinal:number}/nodes/{key}/text", trees.node_text),
     Route("/runs/{name}/examples", examples.all_examples),
-    Route("/runs/{name}/examples/{id:int}", examples.one_example),
-    Route("/runs/{name}/examples/{id:int}/text", examples.example_text),
-    Route("/runs/{name}/examples/{id:int}/verdict", examples.say, methods=["POST"]),
+    Route("/runs/{name}/examples/{id:number}", examples.one_example),
+    Route("/runs/{name}/examples/{id:number}/text", examples.example_text),
+    Route("/runs/{name}/examples/{id:number}/verdict", examples.say, methods=["POST"]),
 )
 
 

@@ -182,6 +182,15 @@ def test_a_run_that_is_not_there_is_named_with_those_that_are(client: Client, ni
     assert "there is no such page" in words(page(client, "/nowhere", 404))
 
 
+def test_numbers_beyond_all_counting_and_letters_no_database_takes_are_no_pages(client: Client, night: Run):
+    many = "9" * 5000
+    for path in (f"/runs/night/trees/{many}", f"/runs/night/trees/{many}/shape", f"/runs/night/examples/{many}"):
+        assert "there is no such page" in words(page(client, path, 404))
+    for path in ("/runs/%00", "/runs/%00/live", "/runs/night/trees/0/nodes/%00"):
+        assert "there is no such page" in words(page(client, path, 404)), path
+    assert "night" in words(page(client, f"/?page={many}"))
+
+
 def test_a_run_says_what_an_operator_asks_first(client: Client, engine: Engine):
     driver = start(engine)
     hands = Hands(engine, good, most=3)

@@ -79,7 +79,8 @@ def test_limits_are_changed_all_or_nothing(client: Client, engine: Engine):
     assert "5000 → 6000" in words(page(client, "/runs/night"))
     answer = send(client, path, **{"was.max_calls": "6000", "set.max_calls": "6000"})
     assert answer.headers["location"].endswith("said=unchanged")
-    for wrong in ({"set.max_calls": "many"}, {"set.max_calls": "-1"}, {"set.max_usd": "5", "set.recipe": "3"}):
+    more = ({"set.max_calls": "9" * 5000}, {"set.max_\0": "1"})
+    for wrong in ({"set.max_calls": "many"}, {"set.max_calls": "-1"}, {"set.max_usd": "5", "set.recipe": "3"}, *more):
         answer = send(client, path, 422, **wrong)
         assert "Traceback" not in answer.text and 'role="alert"' in answer.text
     assert run().caps == Caps(calls=6000)
@@ -97,8 +98,10 @@ def test_slots_of_living_workers_are_changed(client: Client, engine: Engine):
     send(client, "/runs/night/slots", host=identity.host, slots="48")
     with engine.connect() as connection:
         assert [one.slots_wanted for one in workers.alive(connection)] == [48]
-    for wrong in ("", "0", "1e3", "99999999"):
-        assert "expected a whole number" in words(send(client, "/runs/night/slots", 422, slots=wrong).text)
+    for wrong in ("", "0", "1e3", "99999999", "9" * 5000):
+        refused = send(client, "/runs/night/slots", 422, slots=wrong)
+        assert "expected a whole number from 1 to 1024" in words(refused.text)
+    assert send(client, "/runs/night/slots", host="\0", slots="8").headers["location"].endswith("said=slots")
 
 
 def test_a_queue_that_nobody_takes_is_said(client: Client, engine: Engine):

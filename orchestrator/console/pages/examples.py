@@ -89,7 +89,7 @@ def example_text(request: Request) -> Response:
 def say(request: Request) -> Response:
     """Keeps or drops a row, with the reason; what was said before stays in its history."""
     form = form_of(request)
-    verdict, reason = form.get("verdict", ""), form.get("reason", "").strip().replace("\0", "")
+    verdict, reason = form.get("verdict", ""), form.get("reason", "").strip()
     if verdict not in get_args(verdicts.Said):
         raise HTTPException(400, "a row can be kept or dropped")
     if not reason or len(reason) > _LONGEST_REASON:
@@ -106,7 +106,7 @@ def say(request: Request) -> Response:
 
 def _example_of(connection: Connection, request: Request, run: Run) -> browse.ExampleLine:
     number = request.path_params["id"]
-    line = browse.example(connection, run.id, number) if number < 2**63 else None
+    line = browse.example(connection, run.id, number)
     if line is None:
         raise HTTPException(404, f"run {run.name!r} has no example {number}")
     return line
