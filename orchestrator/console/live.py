@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
@@ -18,6 +19,9 @@ from orchestrator.report.text import visible
 T = TypeVar("T")
 EVERY_S = 2.0
 _STEP_S = 0.2
+# A page that hears nothing for eight seconds takes the console for gone (page.js): before that it is told what does not
+# come.
+QUIET_S = 5.0
 # Part of a page -> its HTML, or another short text that says how it stands.
 Parts = Mapping[str, str]
 
@@ -54,7 +58,8 @@ class Fresh(Generic[T]):
 def stream(request: Request, look: Callable[[], Parts]) -> StreamingResponse:
     """Sends `figures` events: the parts that differ from what was sent before, and a beat even when none does.
 
-    While the database is away it sends `trouble` events with the cause instead.
+    While the database is away or says nothing, or what the page shows is gone (`look` raises HTTPException), it sends
+    `trouble` events with a line about it instead.
     """
     return StreamingResponse(_events(request, look), media_type="text/event-stream")
 
@@ -64,17 +69,28 @@ async def _events(request: Request, look: Callable[[], Parts]) -> AsyncIterator[
     closing: Callable[[], bool] = request.app.state.closing
     yield "retry: 2000\n\n"
     while not closing():
+        looking = asyncio.create_task(run_in_threadpool(look))
         try:
-            parts = await run_in_threadpool(look)
+            while not (await asyncio.wait({looking}, timeout=QUIET_S))[0]:
+                yield _trouble(f"The database has not answered for {QUIET_S:.0f} s; still waiting.")
+            parts = looking.result()
         except AWAY as error:
-            yield _event("trouble", {"cause": visible(cause_of(error))})
+            yield _trouble(f"The database does not answer ({cause_of(error)}); trying again.")
+        except HTTPException as error:
+            yield _trouble(f"{error.detail}.")
         else:
             yield _event("figures", {"parts": {name: text for name, text in parts.items() if sent.get(name) != text}})
             sent = dict(parts)
+        finally:
+            looking.cancel()
         for _ in range(round(EVERY_S / _STEP_S)):
             if closing():
                 return
             await asyncio.sleep(_STEP_S)
+
+
+def _trouble(line: str) -> str:
+    return _event("trouble", {"line": visible(line)})
 
 
 def _event(name: str, data: Mapping[str, object]) -> str:

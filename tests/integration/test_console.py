@@ -173,7 +173,7 @@ def test_no_run_is_no_error(client: Client):
 
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(client: Client, night: Run):
-    for path in ("/runs/none", "/runs/none/trees", "/runs/none/trees/0", "/runs/none/examples", "/runs/none/live"):
+    for path in ("/runs/none", "/runs/none/trees", "/runs/none/trees/0", "/runs/none/examples"):
         assert "no run 'none'; the latest are night" in words(page(client, path, 404)), path
     for path in ("/runs/night/trees/99", "/runs/night/trees/99999999999999999999", "/runs/night/trees/0/nodes/x"):
         page(client, path, 404)

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from socket import create_server
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from db import laws, runs, verdicts, workers
+from db.engine import open_engine
 from db.errors import ConfigError
 from db.records import Caps, Run
 from orchestrator.cli.console import console
@@ -144,17 +147,51 @@ def serving(engine: Engine) -> Iterator[int]:
 
 
 @contextmanager
-def heard(port: int, client: Client, path: str) -> Iterator[Iterator[dict[str, str]]]:
-    """The parts of each `figures` event of a page."""
+def told(port: int, client: Client, path: str) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+    """The name and data of each event of a page."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
     connection.request("GET", path, headers={"Cookie": cookies, "Accept": "text/event-stream"})
     answer = connection.getresponse()
     assert answer.status == 200 and str(answer.headers["content-type"]).startswith("text/event-stream")
-    lines = (line.decode() for line in answer)
-    yield (json.loads(line.removeprefix("data: "))["parts"] for line in lines if line.startswith("data: "))
+    lines = (line.decode().rstrip() for line in answer)
+    names = (line.removeprefix("event: ") for line in lines if line.startswith("event: "))
+    yield ((name, json.loads(next(lines).removeprefix("data: "))) for name in names)
     answer.close()
     connection.close()
+
+
+@contextmanager
+def heard(port: int, client: Client, path: str) -> Iterator[Iterator[dict[str, str]]]:
+    """The parts of each `figures` event of a page."""
+    with told(port, client, path) as events:
+        yield (data["parts"] for name, data in events if name == "figures")
+
+
+@pytest.mark.parametrize("path", ["/live", "/endpoints/live", "/runs/night/live", "/runs/night/trees/0/live"])
+def test_an_open_page_hears_that_the_database_is_away(path: str):
+    away = open_engine("postgresql://nobody@127.0.0.1:1/none")
+    with serving(away) as port, told(port, entered(client_of(away)), path) as events:
+        name, data = next(events)
+        assert name == "trouble" and re.match(r"The database does not answer \(.+\); trying again\.$", data["line"])
+
+
+def test_a_page_hears_of_a_database_that_says_nothing_while_it_is_waited_for():
+    silent = create_server(("127.0.0.1", 0))
+    engine = open_engine(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none?connect_timeout=60")
+    with serving(engine) as port, told(port, entered(client_of(engine)), "/runs/night/live") as events:
+        assert next(events) == ("trouble", {"line": "The database has not answered for 5 s; still waiting."})
+        silent.close()
+        name, data = next(events)
+        assert name == "trouble" and "The database does not answer" in data["line"]
+
+
+def test_a_page_hears_that_its_run_or_tree_is_gone(engine: Engine, client: Client, night: Run):
+    with serving(engine) as port:
+        for path, line in (("none", "no run 'none'; the latest are night."), ("night/trees/9", "no tree 9.")):
+            with told(port, client, f"/runs/{path}/live") as events:
+                name, data = next(events)
+                assert name == "trouble" and data["line"].endswith(line)
 
 
 def test_a_port_in_use_is_one_clear_line():

@@ -107,9 +107,7 @@ def _run_page(request: Request, trouble: str = "", status: int = 200) -> Respons
 
 
 def one_run_live(request: Request) -> Response:
-    """The parts of the page of a run, and its title; `ended` when nothing more will come."""
-    with reading(request) as connection:
-        run_of(connection, request)
+    """The parts of the page of a run, its title, and its status by which it can be steered."""
     name, span = request.path_params["name"], _span(request)
 
     def look() -> Parts:

@@ -52,14 +52,14 @@ def tree_shape(request: Request) -> Response:
 
 def tree_live(request: Request) -> Response:
     """A mark that differs when the tree has changed."""
-    with reading(request) as connection:
-        _, tree = _tree_of(connection, request)
+    name, ordinal = request.path_params["name"], request.path_params["ordinal"]
 
     def look() -> Parts:
         with reading(request) as connection:
+            _, tree = _tree_of(connection, request)
             return {"mark": browse.tree_mark(connection, tree.id)}
 
-    return stream(request, lambda: fresh(request).get(f"tree {tree.id}", look))
+    return stream(request, lambda: fresh(request).get(f"tree {name} {ordinal}", look))
 
 
 def tree_table(request: Request) -> Response:

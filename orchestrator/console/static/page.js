@@ -46,18 +46,19 @@
     document.dispatchEvent(new CustomEvent("figures", { detail: parts }));
   };
 
-  let since = null;
+  let since = null, seen = new Date();
   const trouble = (line) => {
     since ??= new Date();
     lost.className = "notice bad";
-    lost.textContent = `${line} What you see is of ${local(since, "exact")}.`;
+    lost.textContent = `${line} What you see is of ${local(seen, "exact")}.`;
     lost.hidden = false;
     document.body.classList.add("stale");
     beat.hidden = true;
   };
   const well = () => {
+    seen = new Date();
     beat.hidden = false;
-    beat.textContent = `live, ${local(new Date(), "exact")}`;
+    beat.textContent = `live, ${local(seen, "exact")}`;
     if (since === null) return;
     lost.className = "notice good";
     lost.textContent = `Connected again after ${Math.max(1, Math.round((new Date() - since) / 1000))} s.`;
@@ -67,7 +68,7 @@
   };
 
   const GONE = "The console does not answer; trying again.";
-  const SILENT_MS = 8000;
+  const SILENT_MS = 8000; // longer than the server is ever silent: live.py
   let source, watch, again;
   const hear = () => {
     clearTimeout(watch);
@@ -85,14 +86,14 @@
     });
     source.addEventListener("trouble", (event) => {
       hear();
-      trouble(`The database does not answer (${JSON.parse(event.data).cause}); trying again.`);
+      trouble(JSON.parse(event.data).line);
     });
     source.addEventListener("error", () => {
       trouble(GONE);
       if (source.readyState === EventSource.CLOSED) refused();
     });
   };
-  // The server said no instead of sending events: perhaps it has another token now, perhaps the run is gone.
+  // The server said no instead of sending events: perhaps it has another token now.
   const refused = async () => {
     clearTimeout(watch);
     const answer = await fetch("/static/icon.svg", { cache: "no-store" }).catch(() => null);
