@@ -102,11 +102,19 @@
       lost.replaceChildren("The session has ended. ", Object.assign(document.createElement("a"), { href: location.href, textContent: "Log in again." }));
       return;
     }
-    again = setTimeout(connect, 2000);
+    again = setTimeout(follow, 2000);
+  };
+  // A browser opens six connections to a host and no more: a page that nobody sees leaves its own to others.
+  const follow = () => (document.hidden ? rest() : connect());
+  const rest = () => {
+    source?.close();
+    clearTimeout(watch);
+    clearTimeout(again);
   };
   if (main.dataset.live) {
-    connect();
-    addEventListener("pagehide", () => source.close());
-    addEventListener("pageshow", (event) => event.persisted && connect());
+    follow();
+    document.addEventListener("visibilitychange", follow);
+    addEventListener("pagehide", rest);
+    addEventListener("pageshow", (event) => event.persisted && follow());
   }
 })();
