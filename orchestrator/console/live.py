@@ -19,6 +19,8 @@ from orchestrator.report.text import visible
 T = TypeVar("T")
 EVERY_S = 2.0
 _STEP_S = 0.2
+# What nobody has asked for since is let go: there are as many answers as there are phrases to search for.
+_KEPT_S = 60.0
 # A page that hears nothing for eight seconds takes the console for gone (page.js): before that it is told what does not
 # come.
 QUIET_S = 5.0
@@ -28,8 +30,8 @@ Parts = Mapping[str, str]
 
 @dataclass(slots=True)
 class _Kept(Generic[T]):
+    at: float
     lock: Lock = field(default_factory=Lock)
-    at: float = float("-inf")
     value: T | None = None
 
 
@@ -42,8 +44,10 @@ class Fresh(Generic[T]):
         self._lock = Lock()
 
     def get(self, name: str, compute: Callable[[], T]) -> T:
+        now = self._clock()
         with self._lock:
-            kept = self._kept.setdefault(name, _Kept())
+            self._kept = {asked: one for asked, one in self._kept.items() if now - one.at < _KEPT_S}
+            kept = self._kept.setdefault(name, _Kept(at=now))
         with kept.lock:
             if kept.value is None or self._clock() - kept.at > 0.9 * EVERY_S:
                 kept.value, kept.at = compute(), self._clock()
