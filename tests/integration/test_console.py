@@ -230,6 +230,18 @@ def test_the_pool_of_a_run_without_trees_is_shown(client: Client, engine: Engine
     assert "It was shown" in words(page(client, example[1]))
 
 
+def test_a_pool_that_does_not_go_is_listed_by_what_it_kept(client: Client, engine: Engine):
+    options = ("rounds.most=2", "rounds.prompts=2", "rounds.target=50")
+    driver = start(engine, *options, recipe="self-instruct", seeds=10)
+    listed = words(page(client, "/"))
+    assert "0 of 50 kept instructions" in listed
+    finish(driver, Hands(engine, widened))
+    kept = re.search(r"(\d+) of 50 kept instructions", words(page(client, "/runs/night")))
+    assert kept is not None and int(kept[1]) > 0
+    listed = words(page(client, "/"))
+    assert f"{kept[1]} of 50 kept instructions" in listed and "trees grown" not in listed
+
+
 # --- trees
 
 

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import browse, gauges, minutes, verdicts, views, workers
+from db import browse, gauges, minutes, pool_views, verdicts, views, workers
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator import steering
@@ -18,6 +18,7 @@ from orchestrator.console import chart, figures, limits
 from orchestrator.console.live import Parts, stream
 from orchestrator.console.page import Pager, render
 from orchestrator.console.pages.common import asked, form_of, fresh, reading, run_of, then, writing
+from orchestrator.pool_status import is_pool
 from orchestrator.report.text import visible
 from orchestrator.status import status_of
 
@@ -78,7 +79,7 @@ def _light_status(connection: Connection, run: Run) -> dict[str, Any]:
     return {
         "status": run.status,
         "phase": run.phase,
-        "pool": None,
+        "pool": _light_pool(connection, run) if is_pool(run) else None,
         "seeds": sum(trees.values()),
         "trees_done": trees.get("grown", 0),
         "examples": examples.get("accepted", 0),
@@ -86,6 +87,15 @@ def _light_status(connection: Connection, run: Run) -> dict[str, Any]:
         "examples_failed": examples.get("failed", 0),
         "examples_pending": examples.get("pending", 0),
         "eta_s": {"low": None, "high": None},
+    }
+
+
+def _light_pool(connection: Connection, run: Run) -> dict[str, Any]:
+    """What says how far a run that widens a pool has come."""
+    return {
+        "target": run.config.get("rounds", {}).get("target"),
+        "kept": pool_views.counts(connection, run.id).kept,
+        "rounds_done": pool_views.round_counts(connection, run.id).done,
     }
 
 
