@@ -19,6 +19,8 @@ _NEARLY = 0.9
 # Seconds without any task ending, while some are due, after which a run stands still.
 _STANDSTILL_S = 180.0
 PAID_WINDOW_S = 300.0
+# A worker that has been silent for longer is past history, not trouble.
+_FORGOTTEN_S = 1800.0
 _LOOK = "look at the endpoints' page and at the workers' logs"
 _PHASES = (("growing", "growing"), ("judging", "judging"), ("responding", "answering"), ("ended", "ended"))
 
@@ -47,6 +49,11 @@ class Reading:
     @property
     def drivers(self) -> list[Process]:
         return [one for one in self.processes if ORCHESTRATOR in one.queues]
+
+
+def is_silent(process: Process) -> bool:
+    """Whether it is not counted as alive, though it has not said that it leaves."""
+    return process.silent_s > SILENT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +116,7 @@ def health_of(reading: Reading) -> Health:
         return Health(level=_level_of_end(status["status"]), line=_standing(status), troubles=troubles)
     if any(trouble.level == "bad" for trouble in troubles):
         return Health(level="bad", line="It is not going", troubles=troubles)
-    alive = [one for one in reading.workers if one.silent_s <= SILENT_S]
+    alive = [one for one in reading.workers if not is_silent(one)]
     pace = f"{status['rate']['calls_per_s']:.1f} calls a second on {_count(len(alive), 'worker')}"
     line = f"It is going, with something to look at: {pace}" if troubles else f"It is going: {pace}"
     return Health(level="warn" if troubles else "good", line=line, troubles=troubles)
@@ -146,9 +153,9 @@ def _troubles(reading: Reading) -> list[Trouble]:
 def _missing(reading: Reading) -> list[Trouble]:
     """A part without which nothing goes."""
     found = []
-    if not any(one.silent_s <= SILENT_S for one in reading.drivers):
+    if all(is_silent(one) for one in reading.drivers):
         found.append(Trouble(level="bad", what="no orchestrator is alive", cure="start `instructree orchestrator`"))
-    alive = [one for one in reading.workers if one.silent_s <= SILENT_S]
+    alive = [one for one in reading.workers if not is_silent(one)]
     if not alive:
         return [*found, Trouble(level="bad", what="no worker is alive", cure="start `instructree worker`")]
     served = {queue for one in alive for queue in one.queues}
@@ -176,7 +183,7 @@ def _refused(status: Status) -> list[Trouble]:
         Trouble(
             level="warn",
             what=f"a worker on {one['host']} was refused work {one['ago_s'] / 60:.0f} min ago: {one['reason']}",
-            cure="give it the version of the others",
+            cure="mend what the reason names, then start it again",
         )
         for one in status["refused"][:3]
     ]
@@ -201,15 +208,14 @@ def _dead(status: Status) -> list[Trouble]:
 def _silent(reading: Reading) -> list[Trouble]:
     if reading.status["status"] != "running":
         return []
-    gone = [one for one in reading.workers if one.silent_s > SILENT_S]
+    gone = [one for one in reading.workers if is_silent(one) and one.silent_s < _FORGOTTEN_S]
     return [
         Trouble(
             level="warn",
             what=f"worker {one.host}:{one.pid} has been silent for {one.silent_s / 60:.0f} min",
             cure="its tasks go to others when their leases end",
         )
-        for one in gone[:3]
-        if one.silent_s < 1800
+        for one in sorted(gone, key=lambda one: one.silent_s)[:3]
     ]
 
 

@@ -12,7 +12,7 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from orchestrator.console.figures import Left
+from orchestrator.console.figures import Left, is_silent
 from orchestrator.console.limits import whole_in
 from orchestrator.report import frame, wording
 from workers.config import NUSD_PER_USD
@@ -25,6 +25,7 @@ def environment() -> Environment:
     found = frame.environment("orchestrator.console")
     found.filters.update({one.__name__: one for one in (clock, usd, compact, level, ago, span, limit, tenth)})
     found.filters["moment_of"] = datetime.fromisoformat
+    found.tests["silent"] = is_silent
     found.globals["version"] = _version()
     return found
 

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from socket import create_server
 from threading import Thread
@@ -116,6 +117,29 @@ def test_a_queue_that_nobody_takes_is_said(client: Client, engine: Engine):
     found = words(page(client, "/runs/night"))
     assert "of queue evaluate, which no worker takes" in found and "It is not going" in found
     assert "no orchestrator is alive" not in found
+
+
+def test_why_a_worker_was_refused_is_followed_by_a_cure_for_that(client: Client, engine: Engine):
+    start(engine)
+    reason = "this worker hears the broker at gpu-1:6379, and the orchestrator on head sends its hints to another"
+    with engine.begin() as connection:
+        workers.refuse_start(connection, workers.Identity.of_this_process(("expand",), 16), reason)
+    assert f"{reason} : mend what the reason names, then start it again." in words(page(client, "/runs/night"))
+
+
+def test_a_worker_that_just_died_is_not_hidden_by_those_that_died_before(client: Client, engine: Engine):
+    start(engine)
+    minutes = {"a1": 50, "a2": 50, "a3": 50, "b1": 25, "b2": 20, "b3": 15, "c": 2}
+    with engine.begin() as connection:
+        for host, silent in minutes.items():
+            process = replace(workers.Identity.of_this_process(("expand",), 16), host=host, id=host, pid=7)
+            workers.register(connection, process)
+            told = {"silent": silent, "id": host}
+            beaten = text("UPDATE workers SET beat_at = now() - make_interval(mins => :silent) WHERE id = :id")
+            connection.execute(beaten, told)
+    found = words(page(client, "/runs/night"))
+    assert re.findall(r"worker (\w+):7 has been silent", found) == ["c", "b3", "b2"]
+    assert "silent 2 min" in found
 
 
 def test_an_open_page_hears_what_changes(engine: Engine, client: Client):
