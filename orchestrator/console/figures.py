@@ -11,6 +11,7 @@ from db.records import Run
 from db.workers import ORCHESTRATOR, SILENT_S
 from orchestrator.begin import ENDED
 from orchestrator.report.wording import words
+from workers.config import NUSD_PER_USD
 
 Status = Mapping[str, Any]
 Level = Literal["good", "idle", "warn", "bad"]
@@ -113,7 +114,7 @@ def health_of(reading: Reading) -> Health:
     status = reading.status
     troubles = tuple(_troubles(reading))
     if status["status"] != "running":
-        return Health(level=_level_of_end(status["status"]), line=_standing(status), troubles=troubles)
+        return Health(level=level(status["status"]), line=_standing(status), troubles=troubles)
     if any(trouble.level == "bad" for trouble in troubles):
         return Health(level="bad", line="It is not going", troubles=troubles)
     alive = [one for one in reading.workers if not is_silent(one)]
@@ -122,9 +123,18 @@ def health_of(reading: Reading) -> Health:
     return Health(level="warn" if troubles else "good", line=line, troubles=troubles)
 
 
-def _level_of_end(status: str) -> Level:
-    levels: dict[str, Level] = {"done": "good", "paused": "idle", "cancelled": "idle", "stopped": "warn"}
-    return levels.get(status, "bad")
+_LEVELS: Mapping[str, Level] = {
+    "running": "good",
+    "done": "good",
+    "paused": "idle",
+    "cancelled": "idle",
+    "stopped": "warn",
+}
+
+
+def level(status: str) -> Level:
+    """How a run's status is coloured."""
+    return _LEVELS.get(status, "bad")
 
 
 def _standing(status: Status) -> str:
@@ -237,21 +247,21 @@ class Cap:
         return None if not self.limit else min(self.used / self.limit, 1.0)
 
 
-def caps_of(run: Run) -> list[Cap]:
+def cap_lines(run: Run) -> list[Cap]:
     """Calls, tokens, dollars and hours."""
     caps, used, reserved = run.caps, run.spent, run.reserved
-    dollars = None if caps.nusd is None else caps.nusd / 1e9
+    dollars = None if caps.nusd is None else caps.nusd / NUSD_PER_USD
     hours = None if caps.seconds is None else caps.seconds / 3600
     return [
         Cap(unit="calls", limit=caps.calls, used=used.calls, reserved=reserved.calls),
         Cap(unit="tokens", limit=caps.tokens, used=used.tokens, reserved=reserved.tokens),
-        Cap(unit="usd", limit=dollars, used=used.nusd / 1e9, reserved=reserved.nusd / 1e9),
+        Cap(unit="usd", limit=dollars, used=used.nusd / NUSD_PER_USD, reserved=reserved.nusd / NUSD_PER_USD),
         Cap(unit="hours", limit=hours, used=run.driven_s / 3600, reserved=0.0),
     ]
 
 
 def _near_caps(reading: Reading) -> list[Trouble]:
-    near = [cap for cap in caps_of(reading.run) if (cap.used_share or 0.0) >= _NEARLY]
+    near = [cap for cap in cap_lines(reading.run) if (cap.used_share or 0.0) >= _NEARLY]
     return [
         Trouble(level="warn", what=f"{cap.used_share:.0%} of the cap on {cap.unit} is used", cure="raise it below")
         for cap in near
@@ -276,7 +286,7 @@ class Left:
     last: datetime
 
 
-def left_of(reading: Reading) -> Left | None:
+def time_left(reading: Reading) -> Left | None:
     """None while nothing is known, or nothing is left."""
     low, high = reading.status["eta_s"]["low"], reading.status["eta_s"]["high"]
     if reading.status["status"] != "running":

@@ -7,7 +7,7 @@ from db.changes import TRAITS, config_now, name_of
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator.changing import Wanted, number_of
-from orchestrator.console.figures import caps_of
+from orchestrator.console.figures import cap_lines
 from orchestrator.report.text import shorten
 
 _LABELS = {
@@ -49,7 +49,7 @@ class Group:
 
 def groups_of(run: Run) -> list[Group]:
     """The caps of a run, and the traits of each of its endpoints, as they are now."""
-    caps = tuple(Field(name=f"max_{c.unit}", label=_LABELS[c.unit], value=_shown(c.limit)) for c in caps_of(run))
+    caps = tuple(Field(name=f"max_{c.unit}", label=_LABELS[c.unit], value=typed(c.limit)) for c in cap_lines(run))
     endpoints = config_now(run)["work"]["endpoints"]
     return [
         Group(title="Caps of the run", fields=caps),
@@ -57,7 +57,7 @@ def groups_of(run: Run) -> list[Group]:
             Group(
                 title=f"Endpoint {endpoint}",
                 fields=tuple(
-                    Field(name=name_of(endpoint, trait), label=_LABELS[trait], value=_shown(traits.get(trait)))
+                    Field(name=name_of(endpoint, trait), label=_LABELS[trait], value=typed(traits.get(trait)))
                     for trait in TRAITS
                 ),
             )
@@ -66,7 +66,8 @@ def groups_of(run: Run) -> list[Group]:
     ]
 
 
-def _shown(value: float | None) -> str:
+def typed(value: float | None) -> str:
+    """A limit or price as it is typed in, to the billionth; nothing where there is none."""
     return "" if value is None else f"{value:.9f}".rstrip("0").rstrip(".")
 
 

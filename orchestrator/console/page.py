@@ -12,8 +12,8 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from orchestrator.console.figures import Left, is_silent
-from orchestrator.console.limits import whole_in
+from orchestrator.console.figures import Left, is_silent, level
+from orchestrator.console.limits import typed, whole_in
 from orchestrator.report import frame, wording
 from workers.config import NUSD_PER_USD
 
@@ -23,7 +23,7 @@ _MOST_PAGES = 1_000_000
 
 def environment() -> Environment:
     found = frame.environment("orchestrator.console")
-    found.filters.update({one.__name__: one for one in (clock, usd, compact, level, ago, span, limit, tenth)})
+    found.filters.update({one.__name__: one for one in (clock, usd, compact, level, ago, span, typed, tenth)})
     found.filters["moment_of"] = datetime.fromisoformat
     found.tests["silent"] = is_silent
     found.globals["version"] = _version()
@@ -62,20 +62,9 @@ def compact(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def limit(value: float | None) -> str:
-    """A cap as it is typed in; nothing where there is none."""
-    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
-
-
 def tenth(value: float | None) -> str:
     """A rate: one digit behind the point while it is small."""
     return wording.NONE if value is None else wording.number(value, 0 if value >= 100 else 1)
-
-
-def level(status: str) -> str:
-    """How a run's status is coloured."""
-    known = {"running": "good", "done": "good", "paused": "idle", "cancelled": "idle", "stopped": "warn"}
-    return known.get(status, "bad")
 
 
 def span(left: Left) -> str:

@@ -81,6 +81,8 @@ def test_limits_are_changed_all_or_nothing(client: Client, engine: Engine):
     assert run().caps == Caps(calls=6000)
     assert {change.what: change.after for change in run().changes} == {"max_calls": 6000, concurrency: 8}
     assert "5000 → 6000" in words(page(client, "/runs/night"))
+    send(client, path, **{"set.endpoints.default.usd_per_million_in": "0.0000004"})
+    assert "→ 0.0000004" in words(page(client, "/runs/night")), "what was changed is shown as it was typed"
     answer = send(client, path, **{"was.max_calls": "6000", "set.max_calls": "6000"})
     assert answer.headers["location"].endswith("said=unchanged")
     more = ({"set.max_calls": "9" * 5000}, {"set.max_\0": "1"})

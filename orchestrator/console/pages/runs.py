@@ -64,12 +64,11 @@ def _line(connection: Connection, run: Run, paid: browse.Paid | None) -> dict[st
     seen = figures.Reading(run=run, status=status, now=now, minutes=rows)
     return {
         "run": run,
-        "left": figures.left_of(seen),
+        "left": figures.time_left(seen),
         "progress": figures.progress_of(status),
         "status": status,
         "calls_per_s": paid.calls / 60.0 if paid and run.status == "running" else 0.0,
         "priced": _priced(run),
-        "caps": [cap for cap in figures.caps_of(run) if cap.limit],
     }
 
 
@@ -168,9 +167,9 @@ def _context(connection: Connection, run: Run, span: str) -> dict[str, Any]:
         "health": figures.health_of(reading_of),
         "progress": figures.progress_of(reading_of.status),
         "phases": figures.phases(reading_of.status),
-        "left": figures.left_of(reading_of),
+        "left": figures.time_left(reading_of),
         "per_hour": figures.per_hour(reading_of),
-        "caps": figures.caps_of(run),
+        "caps": figures.cap_lines(run),
         "chart": chart.throughput(rows, start, now),
         "span": span,
         "spans": tuple(SPANS),
