@@ -36,7 +36,7 @@ def turns(changes: Iterable[Change], rows: Sequence[Minute]) -> list[Turn]:
         Turn(
             change=change,
             before=_pace(rows, minute - AROUND, minute),
-            after=_pace(rows, minute + _ONE, minute + AROUND),
+            after=_pace(rows, minute + _ONE, minute + _ONE + AROUND),
         )
         for change in changes
         for minute in [change.at.replace(second=0, microsecond=0)]

@@ -144,6 +144,14 @@ def test_a_change_is_told_with_what_was_done_before_and_after():
     assert [turn.before for turn in turns([changed(3)], [])] == [None]
 
 
+def test_as_many_minutes_after_a_change_are_looked_at_as_before_it():
+    """Minute 21 is its own; 11 to 20 lie before it, 22 to 31 after it."""
+    rows = [minute(n, 1000 if n in (9, 20, 22, 31, 32) else 0 if n == 21 else 100) for n in range(60)]
+    (turn,) = turns([changed(21.5)], rows)
+    assert turn.before == pytest.approx((9 * 100 + 1000) / 10)
+    assert turn.after == pytest.approx((8 * 100 + 2 * 1000) / 10)
+
+
 def test_the_page_lists_changes_as_plain_text_and_nothing_where_there_are_none():
     plain = story(trees=2)
     assert 'id="changes"' not in render(plain)
