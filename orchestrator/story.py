@@ -29,7 +29,6 @@ def story_of(connection: Connection, run: Run) -> RunStory:
         examples=tuple(examples.of_run(connection, run.id)),
         spend=_spend(connection, run),
         node_costs={},
-        wall_s=views.elapsed_s(connection, run.id),
         minutes=tuple(minutes.of_run(connection, run.id)),
         verdicts=verdicts.counts(connection, run.id),
     )
@@ -86,7 +85,6 @@ def pool_story_of(connection: Connection, run: Run) -> PoolStory:
         moved=pool_views.seed_moves(connection, run.id),
         examples=tuple(pool_views.made_examples(connection, run.id, most=EXAMPLES)),
         spend=_spend(connection, run),
-        wall_s=views.elapsed_s(connection, run.id),
         minutes=tuple(minutes.of_run(connection, run.id)),
         verdicts=verdicts.counts(connection, run.id),
     )

@@ -51,16 +51,13 @@ class NodeCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStory:
-    """Everything the report tells, as rows. `wall_s` is the time the run was actually worked on; `verdicts` counts what
-    people's words changed (`db.verdicts.counts`).
-    """
+    """Everything the report tells, as rows. `verdicts` counts what people's words changed (`db.verdicts.counts`)."""
 
     run: Run
     trees: tuple[TreeStory, ...]
     examples: tuple[ExampleRow, ...]
     spend: tuple[RoleSpend, ...]
     node_costs: Mapping[NodeId, NodeCost]
-    wall_s: float
     minutes: tuple[Minute, ...] = ()
     verdicts: Mapping[str, int] = field(default_factory=dict)
 
@@ -118,7 +115,9 @@ class Harvest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """`nusd` None means that part of the price is unknown; `nusd_known` is what is known of it."""
+    """`driven_s`: for so long it was worked on, pauses left out. `nusd` None means that part of the price is unknown;
+    `nusd_known` is what is known of it.
+    """
 
     name: str
     recipe: str
@@ -126,7 +125,7 @@ class Headline:
     reason: str | None
     started: datetime
     finished: datetime | None
-    wall_s: float
+    driven_s: float
     seeds: int
     seeds_given: int
     seeds_duplicate: int

@@ -27,7 +27,7 @@ def headline(story: PoolStory) -> PoolHeadline:
         reason=run.reason,
         started=run.created_at,
         finished=run.finished_at,
-        wall_s=story.wall_s,
+        driven_s=run.driven_s,
         generated=counts.generated,
         passed=counts.kept,
         kept=counts.with_instance,

@@ -42,7 +42,6 @@ class PoolStory:
     moved: SeedMoves
     examples: tuple[MadeExample, ...]
     spend: tuple[RoleSpend, ...]
-    wall_s: float
     minutes: tuple[Minute, ...] = ()
     verdicts: Mapping[str, int] = field(default_factory=dict)
 
@@ -51,7 +50,8 @@ class PoolStory:
 class PoolHeadline:
     """`kept` counts instructions with a good instance; `passed` those that the gate let through.
 
-    loss, gradient_norm: of the last step that was not marked. nusd: None where part of the price is unknown.
+    driven_s: for so long it was worked on, pauses left out. loss, gradient_norm: of the last step that was not marked.
+    nusd: None where part of the price is unknown.
     """
 
     name: str
@@ -60,7 +60,7 @@ class PoolHeadline:
     reason: str | None
     started: datetime
     finished: datetime | None
-    wall_s: float
+    driven_s: float
     generated: int
     passed: int
     kept: int

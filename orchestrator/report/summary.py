@@ -43,7 +43,7 @@ def _headline(story: RunStory, forest: Forest, harvest: Harvest, nodes: Fates, e
         reason=run.reason,
         started=run.created_at,
         finished=run.finished_at,
-        wall_s=story.wall_s,
+        driven_s=run.driven_s,
         seeds=len(forest.trees),
         seeds_given=run.seeds_given,
         seeds_duplicate=run.seeds_duplicate,

@@ -62,7 +62,9 @@ def story(*, seed: int = 7, rounds: int = 40, train: bool = True) -> PoolStory:
                   mean_latency_s=1.2, models=("gemma-3-270m",)),
     )  # fmt: skip
     return PoolStory(
-        run=replace(run(175, spend), name="wide-1", recipe="sedi-instruct" if train else "self-instruct"),
+        run=replace(
+            run(175, spend), name="wide-1", recipe="sedi-instruct" if train else "self-instruct", driven_s=5_400.0
+        ),
         counts=counts,
         rounds=rows,
         batches=batches,
@@ -90,7 +92,6 @@ def story(*, seed: int = 7, rounds: int = 40, train: bool = True) -> PoolStory:
         moved=SeedMoves(entered=len(moves) // 2, left=len(moves) // 2),
         examples=tuple(_example(rng, 180 + 9 * i) for i in range(12)),
         spend=spend,
-        wall_s=5_400.0,
     )
 
 

@@ -212,7 +212,6 @@ def story(*, seed: int = 7, trees: int = 40) -> RunStory:
         node_costs={
             (n.tree_id, n.key): NodeCost(calls=len(n.calls), tokens_in=1430, tokens_out=93, nusd=0) for n in nodes
         },
-        wall_s=28_092.0,
     )
 
 
@@ -250,7 +249,7 @@ def run(seeds: int, spend: tuple[RoleSpend, ...] = ()) -> Run:
         spent=spent,
         calls_replayed=211,
         owner_token=1,
-        driven_s=0.0,
+        driven_s=28_092.0,
         created_at=START,
         finished_at=START + timedelta(seconds=28_092),
     )

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -55,6 +56,12 @@ def test_the_headline_counts_what_has_a_good_instance_as_kept():
     text = _text(render_pool(told))
     for figure in (f"{found.kept:,}", f"{found.generated:,}", "8 entered, 8 left", "sedi-instruct"):
         assert figure in text
+
+
+def test_a_pause_is_no_time_that_was_worked_on():
+    told = story(rounds=5)
+    paused = replace(told.run, driven_s=3600.0, finished_at=told.run.created_at + timedelta(days=3))
+    assert "worked on for 1 h 0 min" in _text(render_pool(replace(told, run=paused)))
 
 
 def test_the_last_figures_of_training_are_those_of_a_step_that_was_not_marked():

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -68,7 +68,7 @@ def example(tree_id: int, key: str, status: str, reason: str | None = None, **gi
 
 
 def told(*trees: TreeStory, examples: tuple[ExampleRow, ...] = (), spend: tuple[RoleSpend, ...] = ()) -> RunStory:
-    return RunStory(run=run(len(trees), spend), trees=trees, examples=examples, spend=spend, node_costs={}, wall_s=60.0)
+    return RunStory(run=run(len(trees), spend), trees=trees, examples=examples, spend=spend, node_costs={})
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,13 @@ def test_headline_counts_and_means_are_those_done_by_hand(small: RunStory) -> No
     assert headline.mean_harvest == 8.5  # (9 + 8) / 2: the rejected 11 and the failed 5 are no harvest
     assert headline.difference == 2.5
     assert headline.interval is None  # two trees say nothing about spread
+
+
+def test_a_pause_is_no_time_that_was_worked_on(small: RunStory) -> None:
+    paused = replace(small.run, driven_s=7.0, finished_at=small.run.created_at + timedelta(days=3))
+    text = _text(render(replace(small, run=paused)))
+    assert "worked on for 7.0 s" in text
+    assert "2.0 calls/s" in text  # 14 of them
 
 
 def test_price_is_unknown_as_soon_as_one_role_that_called_has_none(small: RunStory) -> None:
