@@ -6,9 +6,9 @@ from math import ceil
 from typing import TypeVar
 
 from db.records import BatchRow, RoundRow
-from orchestrator.report.model import RoleSpend
 from orchestrator.report.numbers import describe
 from orchestrator.report.pool_model import PoolHeadline, PoolStory, RoundSpan, StepSpan
+from orchestrator.report.spending import price
 
 # More marks than these would stand closer than they can be told apart.
 MOST_MARKS = 160
@@ -49,14 +49,10 @@ def headline(story: PoolStory) -> PoolHeadline:
         tokens=run.spent.tokens,
         tokens_in=sum(role.tokens_in for role in story.spend),
         tokens_out=sum(role.tokens_out for role in story.spend),
-        nusd=_price(story.spend, run.spent.nusd),
+        nusd=price(story.spend, run.spent.nusd),
         nusd_known=run.spent.nusd,
         caps=run.caps,
     )
-
-
-def _price(spend: Sequence[RoleSpend], spent: int) -> int | None:
-    return None if any(role.nusd is None and role.calls for role in spend) else spent
 
 
 def _steps(batches: Iterable[BatchRow]) -> list[BatchRow]:

@@ -11,6 +11,7 @@ from orchestrator.report.night import night
 from orchestrator.report.panels import Marked, compared
 from orchestrator.report.pool_figures import headline, prompts_lost, round_spans, step_spans
 from orchestrator.report.pool_model import PoolStory, RoundSpan, StepSpan
+from orchestrator.report.spending import ranked
 from orchestrator.report.turns import turns
 
 # How much of a run is sampled for its page: texts and instances of each reason, examples, changes of the seed pool.
@@ -60,7 +61,7 @@ def render_pool(story: PoolStory) -> str:
         instances=_instances(story),
         night=night(story.minutes, story.run.changes),
         turns=turns(story.run.changes, story.minutes),
-        spend=sorted(story.spend, key=lambda role: (-(role.tokens_in + role.tokens_out), role.role)),
+        spend=ranked(story.spend),
     )
 
 

@@ -7,27 +7,28 @@ from orchestrator.report.choice import choose, pairs, ranking
 from orchestrator.report.distributions import distributions, flat
 from orchestrator.report.fates import depth_shares, example_fates, node_fates
 from orchestrator.report.forest import Forest, gather, harvest_of, reward
-from orchestrator.report.model import Fates, Harvest, Headline, Interval, Report, RoleSpend, RunStory
+from orchestrator.report.model import Fates, Harvest, Headline, Interval, Report, RunStory
 from orchestrator.report.numbers import describe, difference, finite, interval_of_difference
 from orchestrator.report.operators import operator_gains
+from orchestrator.report.spending import price, ranked
 
 
 def summarise(story: RunStory) -> Report:
     """Pure: the same rows give the same report."""
     forest = gather(story)
     harvest = harvest_of(forest)
-    ranked = ranking(forest)
+    gains = ranking(forest)
     nodes, examples = node_fates(forest), example_fates(forest)
     return Report(
         headline=_headline(story, forest, harvest, nodes, examples),
         distributions=distributions(forest.roots(), harvest.nodes),
         operators=operator_gains(forest),
-        spend=tuple(sorted(story.spend, key=lambda spend: (-(spend.tokens_in + spend.tokens_out), spend.role))),
+        spend=ranked(story.spend),
         nodes=nodes,
         examples=examples,
         depths=depth_shares(forest),
-        pairs=pairs(forest, ranked),
-        choice=choose(ranked),
+        pairs=pairs(forest, gains),
+        choice=choose(gains),
         flat=flat(forest.nodes.values()),
     )
 
@@ -58,7 +59,7 @@ def _headline(story: RunStory, forest: Forest, harvest: Harvest, nodes: Fates, e
         tokens=run.spent.tokens,
         tokens_in=sum(spend.tokens_in for spend in story.spend),
         tokens_out=sum(spend.tokens_out for spend in story.spend),
-        nusd=_price(story.spend, run.spent.nusd),
+        nusd=price(story.spend, run.spent.nusd),
         nusd_known=run.spent.nusd,
         caps=run.caps,
         mean_seed=before,
@@ -71,11 +72,6 @@ def _headline(story: RunStory, forest: Forest, harvest: Harvest, nodes: Fates, e
 
 def _count_trees(forest: Forest, status: str) -> int:
     return sum(1 for tree in forest.trees if tree.row.status == status)
-
-
-def _price(spend: Sequence[RoleSpend], spent: int) -> int | None:
-    """What was spent, unless some role's price is unknown: a sum that leaves calls out is no price."""
-    return None if any(role.nusd is None and role.calls for role in spend) else spent
 
 
 def _interval(forest: Forest, harvest: Sequence[NodeRow]) -> Interval | None:
