@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from db.browse import CallLine
 from db.records import NodeRow, TreeRow
-from orchestrator.report.distributions import score
 from orchestrator.report.model import DIMENSIONS
 from orchestrator.report.numbers import difference
-from orchestrator.report.panels import Marked, ScoreLine, compared, plain
+from orchestrator.report.panels import Marked, ScoreLine, beside, score_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +48,14 @@ def tell(path: Sequence[NodeRow], calls: Sequence[CallLine], tree: TreeRow) -> T
     """The last node of a path from the seed."""
     row = path[-1]
     parent = path[-2] if len(path) > 1 else None
-    text, before = _texts(row, parent)
+    text, before = beside(row, parent)
     return Told(
         tree=tree.ordinal,
         row=row,
         text=text,
         before=before,
         seed_input=str(tree.seed.get("input") or "") if parent is None else "",
-        scores=tuple(_score(row, parent, name) for name in DIMENSIONS),
+        scores=tuple(score_line(row, parent, name) for name in DIMENSIONS),
         mean_value=row.value_sum / row.visits if row.visits else None,
         way=tuple(
             Step(row=one, gain=difference(one.reward, above.reward) if above else None)
@@ -75,14 +74,3 @@ def cost_of(calls: Sequence[CallLine]) -> Cost:
         tokens_out=sum(call.tokens_out / call.sharers for call in calls),
         nusd=None if unknown else sum((call.nusd or 0) / call.sharers for call in calls),
     )
-
-
-def _texts(row: NodeRow, parent: NodeRow | None) -> tuple[Marked | None, Marked | None]:
-    old, new = (parent.text if parent is not None else None), row.text
-    return (plain(new), plain(old)) if old is None or new is None else compared(old, new)
-
-
-def _score(row: NodeRow, parent: NodeRow | None, dimension: str) -> ScoreLine:
-    value = score(row, dimension)
-    gain = difference(value, score(parent, dimension)) if parent is not None else None
-    return ScoreLine(dimension=dimension, value=value, gain=gain)

@@ -4,53 +4,22 @@ A small tree grows from left to right, a large one in rings around its seed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from math import cos, pi, sin
 from typing import Any
 
 from db.browse import Dot
 from orchestrator.report.layout import Place, tidy
-from orchestrator.report.numbers import edges, finite
-from orchestrator.report.wording import axis
+from orchestrator.report.shades import Shades
 
 # More rows than this are no longer readable from left to right.
 MOST_ROWS = 44
 COLUMN, ROW = 172.0, 38.0
 # Between nodes of one ring, and from one level to the next.
 _SPACE, _GAP = 10.0, 46.0
-_SHADES = 8
-OPEN = ("proposed", "generated")
 _NO_SHADE = {"proposed": -1, "generated": -1, "unscored": -2, "rejected": -3, "failed": -4}
 _ORIGINS = {"seed": 1, "simulation": 2}
 _FATES = {"accepted": 1, "pending": 2, "rejected": 3, "failed": 3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shades:
-    """Rewards cut into classes at round numbers. `labels` hold each class's upper edge; the last has none."""
-
-    bounds: tuple[float, ...]
-
-    @classmethod
-    def over(cls, rewards: Sequence[float | None]) -> "Shades":
-        values = sorted(finite(rewards))
-        if not values:
-            return cls(bounds=())
-        low, high = values[len(values) // 50], values[-1 - len(values) // 50]
-        return cls(bounds=edges([low, (low + high) / 2, high], most=_SHADES)[1:])
-
-    def of(self, reward: float) -> int:
-        """0 to 8, spread over the classes there are."""
-        index = min(sum(reward >= bound for bound in self.bounds), len(self.bounds) - 1)
-        return self._spread(index)
-
-    def legend(self) -> list[tuple[int, str]]:
-        labels = [*(axis(bound) for bound in self.bounds[:-1]), ""][: len(self.bounds)]
-        return [(self._spread(index), label) for index, label in enumerate(labels)]
-
-    def _spread(self, index: int) -> int:
-        return round(max(0, index) * 8 / max(1, len(self.bounds) - 1))
 
 
 def shape_of(dots: Sequence[Dot]) -> dict[str, Any]:
@@ -134,7 +103,7 @@ def _columns(order: Sequence[Dot], places: Mapping[str, tuple[float, float]]) ->
 
 
 def _looks(order: Sequence[Dot]) -> dict[str, Any]:
-    shades = Shades.over([dot.reward for dot in order])
+    shades = Shades.over(dot.reward for dot in order)
     most = max((dot.visits for dot in order), default=0) or 1
     return {
         "shade": [_NO_SHADE.get(dot.status, -2) if dot.reward is None else shades.of(dot.reward) for dot in order],

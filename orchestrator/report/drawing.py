@@ -3,13 +3,14 @@
 The seed is at the left; depth grows to the right. An operator makes an edge, so its name stands on the edge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from db.records import ExampleRow, NodeRow
 from orchestrator.report.forest import Forest, reward, root_of
 from orchestrator.report.layout import Place, preorder, tidy
 from orchestrator.report.model import TreeStory
+from orchestrator.report.shades import Shades
 from orchestrator.report.text import shorten
 from orchestrator.report.wording import number, words
 
@@ -58,8 +59,8 @@ class Drawing:
     left_out: int
 
 
-def draw(forest: Forest, tree: TreeStory, bounds: Sequence[float]) -> Drawing | None:
-    """None for a tree without a seed node. `bounds` are the upper edges of the shades."""
+def draw(forest: Forest, tree: TreeStory, shades: Shades) -> Drawing | None:
+    """None for a tree without a seed node."""
     root = root_of(tree)
     if root is None:
         return None
@@ -70,7 +71,7 @@ def draw(forest: Forest, tree: TreeStory, bounds: Sequence[float]) -> Drawing | 
     order = [forest.nodes[root.tree_id, key] for key in preorder(children, root.key)]
     most = max((node.visits for node in order), default=0)
     names = {node.key: f"t{tree.row.ordinal}n{i}" for i, node in enumerate(order)}
-    marks = tuple(_mark(forest, node, places[node.key], names, most, bounds) for node in order)
+    marks = tuple(_mark(forest, node, places[node.key], names, most, shades) for node in order)
     by_anchor = {mark.anchor: mark for mark in marks}
     return Drawing(
         width=LEFT + max(p.level for p in places.values()) * COLUMN + RIGHT + 14,
@@ -123,22 +124,15 @@ def ring(example: ExampleRow | None) -> str:
     return "accepted" if example.status == "accepted" else "proposed"
 
 
-def shade(node: NodeRow, bounds: Sequence[float]) -> str:
+def shade(node: NodeRow, shades: Shades) -> str:
     """q0, q1, ... by reward, or the status of a node that has none."""
     value = reward(node)
     if value is None:
         return node.status if node.status in ("rejected", "failed", "unscored") else "open"
-    return shade_of(min(sum(1 for bound in bounds if value >= bound), len(bounds) - 1), len(bounds))
+    return f"q{shades.of(value)}"
 
 
-def shade_of(index: int, count: int) -> str:
-    """The name of the `index`-th of `count` shades, spread over the nine that the style knows."""
-    return f"q{round(max(0, index) * 8 / max(1, count - 1))}"
-
-
-def _mark(
-    forest: Forest, node: NodeRow, place: Place, names: Mapping[str, str], most: int, bounds: Sequence[float]
-) -> Mark:
+def _mark(forest: Forest, node: NodeRow, place: Place, names: Mapping[str, str], most: int, shades: Shades) -> Mark:
     size = (node.visits / most) ** 0.5 if most else 0.0
     parent = names.get(node.parent_key) if node.parent_key is not None else None
     return Mark(
@@ -148,7 +142,7 @@ def _mark(
         y=TOP + place.row * ROW,
         radius=round(LEAST_RADIUS + (MOST_RADIUS - LEAST_RADIUS) * size, 1),
         shape={"seed": "square", "simulation": "diamond"}.get(node.origin, "circle"),
-        shade=shade(node, bounds),
+        shade=shade(node, shades),
         ring=ring(forest.example(node)),
         label=_spoken(node, forest.example(node)),
         row=node,

@@ -1,6 +1,6 @@
 """What opens when a node is chosen, and the frame of one tree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from db.records import ExampleRow, NodeRow
@@ -10,6 +10,7 @@ from orchestrator.report.drawing import Drawing, Mark, draw
 from orchestrator.report.forest import Forest, reward
 from orchestrator.report.model import DIMENSIONS, NodeCost, NodeId, TreeGain
 from orchestrator.report.numbers import difference
+from orchestrator.report.shades import Shades
 from orchestrator.report.text import HEAD_CHARACTERS, MOST_CHARACTERS
 
 
@@ -54,8 +55,8 @@ class TreeView:
     panels: tuple[Panel, ...]
 
 
-def view(forest: Forest, found: TreeGain, costs: Mapping[NodeId, NodeCost], bounds: Sequence[float]) -> TreeView:
-    drawing = draw(forest, found.tree, bounds)
+def view(forest: Forest, found: TreeGain, costs: Mapping[NodeId, NodeCost], shades: Shades) -> TreeView:
+    drawing = draw(forest, found.tree, shades)
     seed = found.tree.row.seed
     root_text = found.root.text if found.root is not None else None
     opened = (found.best or found.root) if drawing is not None else None
@@ -70,13 +71,13 @@ def view(forest: Forest, found: TreeGain, costs: Mapping[NodeId, NodeCost], boun
 
 def _panel(forest: Forest, mark: Mark, costs: Mapping[NodeId, NodeCost], seed_input: str, opened: bool) -> Panel:
     node, parent = mark.row, forest.parent(mark.row)
-    text, before = _texts(node, parent)
+    text, before = beside(node, parent)
     return Panel(
         mark=mark,
         text=text,
         before=before,
         seed_input=seed_input if parent is None else "",
-        scores=tuple(_line(node, parent, dimension) for dimension in DIMENSIONS),
+        scores=tuple(score_line(node, parent, dimension) for dimension in DIMENSIONS),
         mean_value=node.value_sum / node.visits if node.visits else None,
         cost=costs.get((node.tree_id, node.key)),
         example=forest.example(node),
@@ -84,16 +85,18 @@ def _panel(forest: Forest, mark: Mark, costs: Mapping[NodeId, NodeCost], seed_in
     )
 
 
-def _line(node: NodeRow, parent: NodeRow | None, dimension: str) -> ScoreLine:
+def score_line(node: NodeRow, parent: NodeRow | None, dimension: str) -> ScoreLine:
+    """One of a node's scores, and what it is above its parent's."""
     value = reward(node) if dimension == "reward" else score(node, dimension)
     gain = difference(value, score(parent, dimension)) if parent is not None else None
     return ScoreLine(dimension=dimension, value=value, gain=gain)
 
 
-def _texts(node: NodeRow, parent: NodeRow | None) -> tuple[Marked | None, Marked | None]:
+def beside(node: NodeRow, parent: NodeRow | None) -> tuple[Marked | None, Marked | None]:
+    """The node's text and its parent's, each with what the other lacks where both are there."""
     old, new = (parent.text if parent is not None else None), node.text
     if old is None or new is None:
-        return plain(new), plain(old)
+        return _plain(new), _plain(old)
     return compared(old, new)
 
 
@@ -103,7 +106,7 @@ def compared(old: str, new: str) -> tuple[Marked, Marked]:
     return _marked(found.after, len(new)), _marked(found.before, len(old))
 
 
-def plain(text: str | None) -> Marked | None:
+def _plain(text: str | None) -> Marked | None:
     """A text that is held against none; None where there is none."""
     return None if text is None else _marked((Piece(text=text, changed=False),), len(text))
 

@@ -16,6 +16,7 @@ from orchestrator.report.drawing import MOST_NODES, MOST_RADIUS, draw
 from orchestrator.report.forest import gather
 from orchestrator.report.layout import tidy
 from orchestrator.report.numbers import count_in, describe, edges
+from orchestrator.report.shades import Shades
 from orchestrator.report.text import MOST_CHARACTERS, passage, visible
 from orchestrator.report.wording import dollars, duration, moment, signed
 from tests.unit.report_story import run, story
@@ -374,7 +375,7 @@ def test_drawn_nodes_do_not_touch_even_at_their_largest() -> None:
     shown = story(trees=12)
     forest = gather(shown)
     for planted in shown.trees:
-        drawing = draw(forest, planted, (2.0, 4.0))
+        drawing = draw(forest, planted, Shades(bounds=(2.0, 4.0)))
         assert drawing is not None
         _assert_apart({mark.anchor: (mark.x, mark.y) for mark in drawing.marks}, 2 * (MOST_RADIUS + 4))
         assert all(0 < mark.x < drawing.width and 0 < mark.y < drawing.height for mark in drawing.marks)
@@ -384,7 +385,7 @@ def test_a_huge_tree_is_thinned_and_keeps_what_led_to_examples() -> None:
     wide = [node(1, f"n{i}", "r", ordinal=i, reward=float(i % 7)) for i in range(900)]
     deep = node(1, "deep", "n899", depth=2, reward=1.0)
     shown = told(tree(0, node(1, "r", reward=1.0), *wide, deep), examples=(example(1, "deep", "accepted"),))
-    drawing = draw(gather(shown), shown.trees[0], (3.0, 6.0))
+    drawing = draw(gather(shown), shown.trees[0], Shades(bounds=(3.0, 6.0)))
     assert drawing is not None
     keys = {mark.row.key for mark in drawing.marks}
     assert {"r", "n899", "deep"} <= keys
@@ -428,6 +429,13 @@ def test_bins_lie_at_round_numbers(values: list[float], expected: tuple[float, .
     bins = edges(values, most=6)
     assert bins == pytest.approx(expected)
     assert sum(count_in(values, bins)) == len(values)
+
+
+def test_shades_go_from_first_to_last_and_outliers_do_not_stretch_them() -> None:
+    shades = Shades.over([*(1 + i / 20 for i in range(100)), 900.0, None, float("nan")])
+    assert [shades.of(value) for value in (-5.0, 1.0, 5.9, 900.0)] == [0, 0, 8, 8]
+    assert [label for _, label in shades.legend()] == ["2", "3", "4", "5", ""]
+    assert Shades.over([]).legend() == []
 
 
 def test_statistics_of_one_and_of_no_value() -> None:
