@@ -1,27 +1,23 @@
-"""The rows worth a look before the data set is used: the best, and the strangest with what is strange about each.
+"""The rows of trees worth a look before the data set is used: the best, and the strangest, each with what is strange.
 
-Strange is what lies far from the middle of this very data set, by figures that a reader can check: how long a row is,
-how much of it is no letter, how little it has of its seed, how far its scores lie apart. Distances are counted in units
-of the median absolute deviation, which the strange ones themselves hardly move.
+Beside what makes any text strange (`oddities`): how little a row has of its seed, and how far its scores lie apart.
 """
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from db.records import ExampleRow, NodeRow
 from orchestrator.report.forest import Forest, reward
 from orchestrator.report.numbers import finite
+from orchestrator.report.oddities import MOST, OF_TEXTS, Figures, Measure, farthest, figures_of_texts
 
-MOST = 20
-# Of fewer rows nobody can say what is usual.
-FEWEST = 10
-# 1.4826 median absolute deviations are a standard deviation where values are normal; 3.5 of these are an outlier
-# (Iglewicz and Hoaglin 1993).
-_TO_SD, _FAR = 1.4826, 3.5
 _WORD = re.compile(r"\w+")
 _SCORES = ("quality", "diversity", "complexity")
+_MEASURES = (
+    *OF_TEXTS,
+    Measure(above=None, below="only {:.0%} of its seed's words are left"),
+    Measure(above="its scores lie {:.1f} points apart", below=None),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +32,6 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """A figure of a row, and what it means to be far above the middle, or far below it; None where that is nothing."""
-
-    of: Callable[["_Row"], float | None]
-    above: str | None
-    below: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
     node: NodeRow
     example: ExampleRow
@@ -53,39 +40,24 @@ class _Row:
     path: tuple[str, ...]
 
 
-_MEASURES = (
-    Measure(
-        of=lambda row: float(len(row.example.instruction)), above="an instruction of {:,.0f} characters", below=None
-    ),
-    Measure(
-        of=lambda row: float(len(row.example.output)) if row.example.output else None,
-        above="an output of {:,.0f} characters",
-        below="an output of only {:,.0f} characters",
-    ),
-    Measure(of=lambda row: _unlettered(row.example.instruction), above="{:.0%} of it is no letter", below=None),
-    Measure(of=lambda row: _shared(row), above=None, below="only {:.0%} of its seed's words are left"),
-    Measure(of=lambda row: _apart(row.node), above="its scores lie {:.1f} points apart", below=None),
-)
-
-
 def best(forest: Forest) -> tuple[Shown, ...]:
     """The accepted rows of the highest reward."""
-    ranked = sorted(_accepted(forest), key=lambda row: (-(reward(row.node) or 0.0), row.node.tree_id, row.node.key))
+    ranked = sorted(_accepted(forest), key=lambda row: (-(reward(row.node) or 0.0), *_place(row)))
     return tuple(_shown(row) for row in ranked if reward(row.node) is not None)[:MOST]
 
 
 def strangest(forest: Forest) -> tuple[Shown, ...]:
     """The accepted rows farthest from what is usual here, the farthest first; none where nothing is far."""
-    rows = _accepted(forest)
-    if len(rows) < FEWEST:
-        return ()
-    found: list[tuple[float, _Row, str]] = []
-    for row, marks in zip(rows, zip(*(_distances(measure, rows) for measure in _MEASURES), strict=True), strict=True):
-        far, why = max(marks)
-        if far > _FAR:
-            found.append((far, row, why))
-    found.sort(key=lambda one: (-one[0], one[1].node.tree_id, one[1].node.key))
-    return tuple(_shown(row, why) for _, row, why in found[:MOST])
+    rows = sorted(_accepted(forest), key=_place)
+    return tuple(_shown(rows[at], why) for at, why in farthest(_MEASURES, [_figures(row) for row in rows]))
+
+
+def _place(row: _Row) -> tuple[int, str]:
+    return row.node.tree_id, row.node.key
+
+
+def _figures(row: _Row) -> Figures:
+    return (*figures_of_texts(row.example.instruction, row.example.output), _shared(row), _apart(row.node))
 
 
 def _accepted(forest: Forest) -> list[_Row]:
@@ -101,28 +73,6 @@ def _accepted(forest: Forest) -> list[_Row]:
         for place, example in forest.examples.items()
         if example.status == "accepted" and place in forest.nodes
     ]
-
-
-def _distances(measure: Measure, rows: Sequence[_Row]) -> list[tuple[float, str]]:
-    """For each row how far it is from the middle, towards a side that means something, and what that is."""
-    values = [measure.of(row) for row in rows]
-    known = finite(values)
-    middle = median(known) if known else 0.0
-    # Where most rows are alike in this, a twentieth of the middle is taken for their spread.
-    spread = max(_TO_SD * median([abs(value - middle) for value in known]), abs(middle) / 20, 1e-9) if known else 1.0
-    return [_distance(measure, value, middle, spread) for value in values]
-
-
-def _distance(measure: Measure, value: float | None, middle: float, spread: float) -> tuple[float, str]:
-    if value is None:
-        return 0.0, ""
-    said = measure.above if value > middle else measure.below
-    return (abs(value - middle) / spread, said.format(value)) if said else (0.0, "")
-
-
-def _unlettered(text: str) -> float:
-    """The share of what is neither letter nor space."""
-    return sum(not (sign.isalpha() or sign.isspace()) for sign in text) / len(text) if text else 0.0
 
 
 def _shared(row: _Row) -> float | None:

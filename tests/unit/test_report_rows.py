@@ -13,7 +13,8 @@ from orchestrator.report.forest import Forest, gather
 from orchestrator.report.model import Fates, OperatorGain, Reason, Report, RunStory
 from orchestrator.report.night import Dip, Night, Span
 from orchestrator.report.numbers import describe
-from orchestrator.report.rows import MOST, best, strangest
+from orchestrator.report.oddities import MOST
+from orchestrator.report.rows import best, strangest
 from tests.unit.report_story import story
 
 
