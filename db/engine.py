@@ -13,8 +13,10 @@ from db.environment import DATABASE
 from db.errors import ConfigError, ServiceError
 
 T = TypeVar("T")
-# How a database shows that it is away, restarting or overrun: it may be back in a moment.
+# How a database shows that it is away, restarting, overrun or a standby: it may be back in a moment.
 AWAY = (OperationalError, InterfaceError, PoolTimeout)
+# A standby answers so until it is promoted.
+_READ_ONLY = "25006"
 # Between tries to reach a database: long enough for a restart, shorter than a lease can wait.
 PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0)
 # A host that is simply gone says nothing: without these a process waits for a quarter of an hour, or for two hours
@@ -70,7 +72,12 @@ def open_engine(url: str, *, pool_size: int = 10, ping: bool = True) -> Engine:
 
 
 def _as_away(context: ExceptionContext) -> None:
-    """A connection that breaks is one of AWAY, also where libpq finds no better name for it than DatabaseError."""
+    """A connection that breaks is one of AWAY, also where libpq finds no better name for it than DatabaseError.
+
+    So is one on which nothing may be written. It and its kind are given up, so that the address is looked up anew.
+    """
+    if getattr(context.original_exception, "pgcode", None) == _READ_ONLY:
+        context.is_disconnect = True
     if context.is_disconnect and not isinstance(context.sqlalchemy_exception, AWAY):
         raise OperationalError(context.statement, None, context.original_exception)
 

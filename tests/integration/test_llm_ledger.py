@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from db import calls
 from db.records import CallRow
+from tests.integration.outages import closed, standby
 from workers.config import Endpoint, Role, Style, WorkSettings
 from workers.llm.address import Address
 from workers.llm.call import call_for
@@ -172,26 +173,10 @@ def test_a_row_that_is_never_taken_does_not_take_others_along(engine: Engine, le
     assert count(engine) == 2
 
 
-@contextmanager
-def closed_database(engine: Engine) -> Iterator[None]:
-    """Nobody is connected to the database, and nobody gets in."""
-    name = engine.url.database
-    admin = create_engine(engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    kick = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
-    with admin.connect() as connection:
-        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
-        connection.execute(kick, {"name": name})
-        try:
-            yield
-        finally:
-            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
-    admin.dispose()
-
-
 def test_while_the_database_is_away_everybody_is_told_and_nothing_is_dropped(engine: Engine, ledger: DatabaseLedger):
     async def work() -> None:
         await ledger.record(row("before"))
-        with closed_database(engine):
+        with closed(engine):
             told = await asyncio.gather(ledger.record(row("paid")), ledger.lookup("before"), return_exceptions=True)
             assert all(isinstance(error, LedgerAway) and error.retryable for error in told)
         assert await ledger.lookup("paid") == row("paid")  # kept, and written as soon as it could be
@@ -200,12 +185,23 @@ def test_while_the_database_is_away_everybody_is_told_and_nothing_is_dropped(eng
     assert count(engine) == 2
 
 
+def test_what_was_paid_for_outlives_a_standby_that_is_not_promoted_yet(engine: Engine, ledger: DatabaseLedger):
+    async def work() -> None:
+        await ledger.record(row("before"))
+        with standby(engine), pytest.raises(LedgerAway, match="read-only"):
+            await ledger.record(row("paid"))
+        assert await ledger.record(row("after")) == row("after")
+
+    asyncio.run(work())
+    assert count(engine) == 3
+
+
 def test_a_short_absence_is_waited_out(engine: Engine):
     ledger = DatabaseLedger(engine, pauses_s=(0.2, 0.4, 0.8, 1.6))
 
     async def work() -> CallRow:
         await ledger.record(row("before"))
-        with closed_database(engine):
+        with closed(engine):
             paid = asyncio.create_task(ledger.record(row("paid")))
             await asyncio.sleep(0.3)
         return await paid
@@ -222,7 +218,7 @@ def test_closing_says_what_could_not_be_written(engine: Engine):
         with pytest.raises(LedgerAway):
             await ledger.record(row("paid"))
 
-    with closed_database(engine):
+    with closed(engine):
         asyncio.run(work())
         with pytest.raises(LedgerAway, match="1 paid answers could not be written"):
             ledger.close()
