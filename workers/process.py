@@ -144,6 +144,8 @@ class Heart:
                 self.beat()
             except AWAY as error:
                 log.warning("database_away", cause=cause_of(error))
+            except Exception:  # the thread's edge: without it every lease would end, and nobody would know why
+                log.exception("heart_failed")
             if stuck := self._held.stuck(time.monotonic()):
                 self._give_up(stuck)
 
@@ -153,6 +155,9 @@ class Heart:
         os._exit(STUCK_EXIT)
 
     def beat(self) -> None:
+        """Looks about first: what is said to a database that was migrated since may not be understood."""
+        if self.refused is None:
+            self._look_about()
         tokens = self._held.tokens()
         with self._engine.begin() as connection:
             kept = tasks.beat(connection, tokens, lease_s=LEASE_S)
@@ -165,8 +170,6 @@ class Heart:
             with self._engine.begin() as connection:
                 self._show(connection, busy=len(self._held.tokens()))
         self._known.refresh()
-        if self.refused is None:
-            self._look_about()
 
     def _look_about(self) -> None:
         """Ends this process where there is a reason to."""
@@ -175,9 +178,11 @@ class Heart:
             return
         log.critical("refused", cause=self.refused)
         self._slots.close()
-        with self._engine.begin() as connection:
-            workers.refuse(connection, self._identity.id, self.refused)
-        self._end()
+        try:
+            with self._engine.begin() as connection:
+                workers.refuse(connection, self._identity.id, self.refused)
+        finally:
+            self._end()
 
     def _misfit(self) -> str | None:
         """Why we do not go with the others any more, if so."""

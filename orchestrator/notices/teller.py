@@ -42,6 +42,9 @@ class Teller:
             except AWAY as error:
                 log.warning("database_away", cause=cause_of(error), while_="telling")
                 told = False
+            except Exception:  # the thread's edge: what fails here is one notice, and the next may be told
+                log.exception("teller_failed")
+                told = False
             if not told:
                 stop.wait(_POLL_S)
 

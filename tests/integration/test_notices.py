@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from threading import Barrier, Event, Thread
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from orchestrator.notices import Channel, Teller, Untold, telling
 from orchestrator.service import Orchestrator
 from orchestrator.status import status_of
 from tests.integration.night import Hands, finish, good, start
+from tests.integration.outages import standby
 
 
 @dataclass
@@ -159,6 +160,36 @@ def test_old_news_is_not_told(engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE notices SET at = now() - interval '25 hours'"))
     assert not teller(engine, Ear()).round()
+
+
+def test_a_teller_waits_for_a_standby_to_be_promoted(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("orchestrator.notices.teller._POLL_S", 0.02)
+    finish(start(engine), Hands(engine))
+    heard = Event()
+    with ExitStack() as parting:
+        with standby(engine) as refused:
+            parting.enter_context(telling(engine, [Ear(before=heard.set)]))
+            assert refused.wait(30)
+        assert heard.wait(30)
+
+
+def test_a_notice_that_crashes_the_channel_does_not_silence_those_after_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("orchestrator.notices.teller._POLL_S", 0.02)
+    finish(start(engine), Hands(engine))
+    with engine.begin() as connection:
+        notices.announce(connection, 1, "stalled", None)
+    asked, heard = Event(), Event()
+
+    def crash_once() -> None:
+        if not asked.is_set():
+            asked.set()
+            raise RuntimeError("a bug")
+        heard.set()
+
+    with telling(engine, [Ear(before=crash_once)]):
+        assert heard.wait(30)
 
 
 def test_no_transaction_is_open_while_somebody_is_told(engine: Engine):
