@@ -17,12 +17,14 @@ def now(connection: Connection) -> datetime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
     """Tasks of one kind that are not closed: due, waiting for their time after a failure, in hand; dead ones were kept
-    with their reason. oldest_s: how long the oldest due one has been so. unapplied: ended, not yet noticed.
+    with their reason. held: nobody may begin them, since their run is not running. unapplied: ended, not yet noticed.
+    oldest_s: how long the oldest due one has been so; lag_s: how long the oldest result of a running run waits.
     """
 
     kind: str
     ready: int
     retrying: int
+    held: int
     leased: int
     dead: int
     unapplied: int
@@ -31,13 +33,14 @@ class Queue:
 
     @classmethod
     def empty(cls, kind: str) -> "Queue":
-        return cls(kind=kind, ready=0, retrying=0, leased=0, dead=0, unapplied=0, oldest_s=0, lag_s=0)
+        return cls(kind=kind, ready=0, retrying=0, held=0, leased=0, dead=0, unapplied=0, oldest_s=0, lag_s=0)
 
 
 _QUEUES = """
     SELECT kind,
-           count(*) FILTER (WHERE state = 'ready' AND not_before <= now()) AS ready,
-           count(*) FILTER (WHERE state = 'ready' AND not_before > now()) AS retrying,
+           count(*) FILTER (WHERE state = 'ready' AND not_before <= now() AND r.status = 'running') AS ready,
+           count(*) FILTER (WHERE state = 'ready' AND not_before > now() AND r.status = 'running') AS retrying,
+           count(*) FILTER (WHERE state = 'ready' AND r.status <> 'running') AS held,
            count(*) FILTER (WHERE state = 'leased') AS leased,
            count(*) FILTER (WHERE state = 'failed' AND applied_at IS NOT NULL) AS dead,
            count(*) FILTER (WHERE state IN ('done', 'failed') AND applied_at IS NULL) AS unapplied,

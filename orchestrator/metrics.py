@@ -105,7 +105,7 @@ def _counters(name: str, about: str, labels: Sequence[str], values: Mapping[K, f
 
 
 def _queues(found: Sequence[gauges.Queue]) -> Iterator[Metric]:
-    states_of = ("ready", "retrying", "leased", "unapplied", "dead")
+    states_of = ("ready", "retrying", "held", "leased", "unapplied", "dead")
     idle = set(Kind) - {queue.kind for queue in found}
     found = [*found, *(gauges.Queue.empty(kind) for kind in sorted(idle))]
     counts = {(queue.kind, state): float(getattr(queue, state)) for queue in found for state in states_of}

@@ -8,7 +8,8 @@ from sqlalchemy import Engine, text
 
 Series = Mapping[tuple[str, tuple[str, ...]], float]
 _STATES = """
-    CASE WHEN k.state = 'ready' AND k.not_before <= now() THEN 'ready'
+    CASE WHEN k.state = 'ready' AND r.status <> 'running' THEN 'held'
+         WHEN k.state = 'ready' AND k.not_before <= now() THEN 'ready'
          WHEN k.state = 'ready' THEN 'retrying'
          WHEN k.state = 'leased' THEN 'leased'
          WHEN k.applied_at IS NULL THEN 'unapplied' ELSE 'dead' END
@@ -33,7 +34,7 @@ RECOUNTS = {
     "examples": "SELECT coalesce(reason, ''), status, count(*) FROM examples GROUP BY 1, 2",
     "runs": "SELECT status, count(*) FROM runs GROUP BY 1",
     "attempts": "SELECT fate, count(*) FROM attempts GROUP BY 1",
-    "tasks": f"SELECT k.kind, {_STATES}, count(*) FROM tasks k GROUP BY 1, 2",
+    "tasks": f"SELECT k.kind, {_STATES}, count(*) FROM tasks k JOIN runs r ON r.id = k.run_id GROUP BY 1, 2",
 }
 
 

@@ -14,6 +14,7 @@ from db.errors import ConfigError
 from db.exposition import Place, expose
 from db.records import Caps
 from orchestrator.metrics import Figures
+from orchestrator.steering import pause
 from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
 from tests.recount import Series, differences, of, read
@@ -71,10 +72,25 @@ def test_queues_say_what_is_due_what_waits_what_is_in_hand_and_what_is_dead(engi
         )
     series = told(engine)
     tasks = {state: value for (queue, state), value in of(series, "tasks").items() if queue == "evaluate"}
-    assert tasks == {"ready": 1, "retrying": 1, "leased": 0, "unapplied": 0, "dead": 1}
+    assert tasks == {"ready": 1, "retrying": 1, "held": 0, "leased": 0, "unapplied": 0, "dead": 1}
     oldest = of(series, "task_oldest_ready_seconds")
     assert 90 <= oldest.pop(("evaluate",)) < 120
     assert set(oldest.values()) == {0}
+
+
+def test_what_a_paused_run_has_left_to_do_is_held_and_not_due_whenever_it_was_to_begin(engine: Engine):
+    driver = start(engine)
+    driver.tick()
+    with engine.begin() as connection:
+        later = "UPDATE tasks SET not_before = now() + interval '90 s' WHERE id = (SELECT min(id) FROM tasks)"
+        taken = "UPDATE tasks SET state = 'leased' WHERE id = (SELECT max(id) FROM tasks)"
+        for change in (later, taken):
+            connection.execute(text(change))
+        pause(connection, "night")
+    series = told(engine)
+    tasks = {state: value for (queue, state), value in of(series, "tasks").items() if queue == "evaluate"}
+    assert tasks == {"ready": 0, "retrying": 0, "held": 2, "leased": 1, "unapplied": 0, "dead": 0}
+    assert differences(engine, series) == []
 
 
 def test_minutes_count_each_task_once_with_its_waiting_and_its_work(engine: Engine):

@@ -24,6 +24,7 @@ WELL: Series = {
         "instructree_worker_slots{}": "128x90",
         "instructree_worker_slots_busy{}": "120x90",
         'instructree_tasks{queue="expand",state="ready"}': "40x90",
+        'instructree_tasks{queue="expand",state="held"}': "0x90",
         'instructree_task_oldest_ready_seconds{queue="expand"}': "20x90",
         "instructree_scheduler_lag_seconds{}": "1x90",
         'instructree_tasks_ended_total{queue="expand",result="done"}': "0+100x90",
@@ -76,6 +77,13 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
     "InstructreeDeadRows": (at_both('instructree_database_dead_rows{table="tasks"}', "200000x90"), {"table": "tasks"}),
 }
 
+# What is different, too, and wakes nobody.
+FINE: dict[str, Series] = {
+    "a paused run, and workers scaled to zero": at_both('instructree_workers{version="1"}', "0x90")
+    | at_both('instructree_tasks{queue="expand",state="ready"}', "0x90")
+    | at_both('instructree_tasks{queue="expand",state="held"}', "40x90"),
+}
+
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([tool("promtool"), *arguments], capture_output=True, text=True, check=False)
@@ -104,7 +112,7 @@ def test_there_is_a_case_for_every_alert():
 
 
 def test_nothing_fires_where_all_is_well_and_each_alert_alone_where_it_should(tmp_path: Path):
-    cases = [case(WELL, {})]
+    cases = [case(WELL, {}), *(case(WELL | change, {}) for change in FINE.values())]
     for alert, (change, labels) in WRONG.items():
         cases.append(case({} if change is None else WELL | change, {alert: labels}))
     file = tmp_path / "alerts.test.yml"
