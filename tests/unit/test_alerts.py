@@ -29,7 +29,11 @@ WELL: Series = {
         "instructree_scheduler_lag_seconds{}": "1x90",
         'instructree_tasks_ended_total{queue="expand",result="done"}': "0+100x90",
         'instructree_tasks_ended_total{queue="expand",result="failed"}': "0+1x90",
+        'instructree_endpoint_breaker{endpoint="default",state="closed"}': "1x90",
         'instructree_endpoint_breaker{endpoint="default",state="open"}': "0x90",
+        'instructree_endpoint_breaker{endpoint="default",state="probing"}': "0x90",
+        'instructree_endpoint_in_flight{endpoint="default"}': "100x90",
+        'instructree_endpoint_paused_seconds{endpoint="default"}': "0x90",
         'instructree_endpoint_requests_total{endpoint="default"}': "0+600x90",
         'instructree_endpoint_limited_total{endpoint="default"}': "0+30x90",
         'instructree_budget_left{unit="calls"}': "100000-600x90",
@@ -44,6 +48,24 @@ def at_both(name: str, values: str) -> Series:
     """The same series of both orchestrators."""
     return {name.replace("{", '{instance="' + instance + '",').replace(",}", "}"): values for instance in ("a", "b")}
 
+
+def left_alone(endpoint: str, *, open_: str, probing: str, requests: str, in_flight: str) -> Series:
+    """What the limiter tells of an endpoint whose breaker is not closed."""
+    told = {
+        f'breaker{{endpoint="{endpoint}",state="closed"}}': "0x90",
+        f'breaker{{endpoint="{endpoint}",state="open"}}': open_,
+        f'breaker{{endpoint="{endpoint}",state="probing"}}': probing,
+        f'requests_total{{endpoint="{endpoint}"}}': requests,
+        f'in_flight{{endpoint="{endpoint}"}}': in_flight,
+        f'paused_seconds{{endpoint="{endpoint}"}}': "0x90",
+        f'limited_total{{endpoint="{endpoint}"}}': "0x90",
+    }
+    return {k: v for name, values in told.items() for k, v in at_both(f"instructree_endpoint_{name}", values).items()}
+
+
+# A dead endpoint refuses each probe at once, so that its breaker opens again; one that hangs keeps its probe.
+DEAD = left_alone("default", open_="1 0 " * 45, probing="0 1 " * 45, requests="0+6x90", in_flight="0x90")
+HANGING = left_alone("default", open_="0x90", probing="1x90", requests="7x90", in_flight="1x90")
 
 # Of each alert: what is different from a working installation (None: the series are gone), and the labels it then has.
 WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
@@ -61,10 +83,7 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
         at_both('instructree_tasks_ended_total{queue="expand",result="failed"}', "0+10x90"),
         {"queue": "expand"},
     ),
-    "InstructreeEndpointAway": (
-        at_both('instructree_endpoint_breaker{endpoint="default",state="open"}', "1x90"),
-        {"endpoint": "default"},
-    ),
+    "InstructreeEndpointAway": (DEAD, {"endpoint": "default"}),
     "InstructreeTooManyRefusals": (
         at_both('instructree_endpoint_limited_total{endpoint="default"}', "0+200x90"),
         {"endpoint": "default"},
@@ -77,11 +96,19 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
     "InstructreeDeadRows": (at_both('instructree_database_dead_rows{table="tasks"}', "200000x90"), {"table": "tasks"}),
 }
 
+# Other ways to the same alert.
+ALSO_WRONG: list[tuple[str, Series, dict[str, str]]] = [
+    ("InstructreeEndpointAway", HANGING, {"endpoint": "default"}),
+]
+
 # What is different, too, and wakes nobody.
 FINE: dict[str, Series] = {
     "a paused run, and workers scaled to zero": at_both('instructree_workers{version="1"}', "0x90")
     | at_both('instructree_tasks{queue="expand",state="ready"}', "0x90")
     | at_both('instructree_tasks{queue="expand",state="held"}', "40x90"),
+    "an endpoint that was away when it was last asked": left_alone(
+        "former", open_="0x90", probing="1x90", requests="7x90", in_flight="0x90"
+    ),
 }
 
 
@@ -115,6 +142,7 @@ def test_nothing_fires_where_all_is_well_and_each_alert_alone_where_it_should(tm
     cases = [case(WELL, {}), *(case(WELL | change, {}) for change in FINE.values())]
     for alert, (change, labels) in WRONG.items():
         cases.append(case({} if change is None else WELL | change, {alert: labels}))
+    cases += [case(WELL | change, {alert: labels}) for alert, change, labels in ALSO_WRONG]
     file = tmp_path / "alerts.test.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(MONITORING / "alerts.yml")], "tests": cases}))
     done = promtool("test", "rules", file)
