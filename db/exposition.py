@@ -1,6 +1,5 @@
 """Telling figures to Prometheus: a small HTTP server of a process, on loopback unless another address is named."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,27 +33,29 @@ def wanted(option: str | None) -> Place | None:
     return Place.of(found) if found else None
 
 
-def expose(place: Place, collectors: Iterable[Collector]) -> Callable[[], None]:
-    """Serves these figures and the process's own (memory, processor time, open files); returns what ends it.
+class Page:
+    """Figures that are served until `end`: those of the process itself (memory, processor time, open files) and all
+    that is put on it.
 
     Raises:
         ConfigError: nobody can listen there.
     """
-    registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    ProcessCollector(namespace="instructree", registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    try:
-        server, thread = start_http_server(place.port, addr=place.host, registry=registry)
-    except OSError as error:
-        where = f"{place.host}:{place.port}"
-        raise ConfigError(f"metrics cannot be served at {where} ({error.strerror}): name a free port") from None
 
-    def end() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
+    def __init__(self, place: Place) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(namespace="instructree", registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        try:
+            self._server, self._thread = start_http_server(place.port, addr=place.host, registry=self._registry)
+        except OSError as error:
+            where = f"{place.host}:{place.port}"
+            raise ConfigError(f"metrics cannot be served at {where} ({error.strerror}): name a free port") from None
 
-    return end
+    def put(self, figures: Collector) -> None:
+        self._registry.register(figures)
+
+    def end(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)

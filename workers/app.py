@@ -186,14 +186,16 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     check_settings()
     _grace_s()
     app.conf.update(line_to(broker_url()))
+    # First: one that cannot be served must leave nothing in the register, however often it is started anew.
+    page = exposition.Page(metrics) if metrics else None
     tracing.begin("worker")
     arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}", *_events()]
     quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
     collect_rarely()
     try:
-        if metrics:
-            exposition.expose(metrics, [OwnFigures(_hands[0].held, _hands[0].slots)])
+        if page:
+            page.put(OwnFigures(_hands[0].held, _hands[0].slots))
         app.worker_main([*arguments, *quiet, f"--hostname=instructree-{os.getpid()}@%h"])
     finally:
         for hands in _hands:

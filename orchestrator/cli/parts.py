@@ -145,20 +145,22 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     check_current(engine)
     channels, stall_s = notices.channels(os.environ), notices.stall_s(os.environ)
     _guard(engine, orchestrator=True)
+    page = exposition.Page(place) if place else None
+    if page:
+        page.put(Figures(engine, broker_url(), redis_url()))
     log_to_stderr()
     tracing.begin("orchestrator")
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    stop_telling = exposition.expose(place, [Figures(engine, broker_url(), redis_url())]) if place else None
     hints = Hints(broker_url())
     collect_rarely()
     with notices.telling(engine, channels):
         Orchestrator(engine, hints, stall_s=stall_s).serve(stop)
     hints.close()
     tracing.end()
-    if stop_telling:
-        stop_telling()
+    if page:
+        page.end()
 
 
 def log_to_stderr() -> None:

@@ -326,6 +326,24 @@ def test_a_port_that_is_taken() -> None:
     assert done.stderr.startswith("port ") and done.stderr.count("\n") == 1
 
 
+def test_a_taken_port_of_metrics_leaves_nothing_in_the_register(stack_up: House, seeds: Path) -> None:
+    """Whoever looks after a part starts it again and again."""
+    url, broker = database(stack_up, "metrics"), stack_up.stack().redis_url
+    house = stack_up.at({"INSTRUCTREE_DATABASE_URL": url, "INSTRUCTREE_REDIS_URL": broker or ""})
+    assert house.cli("migrate").code == 0
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        parts = {name: partial(house.cli, name, "--metrics", port) for name in ("worker", "orchestrator")}
+        with nothing_made(house, seeds):
+            found = at_once(parts)
+    for name, done in found.items():
+        assert (name, done.code) == (name, 2)
+        assert f"metrics cannot be served at 127.0.0.1:{port}" in done.complaint and "free port" in done.complaint
+    assert house.number("SELECT count(*) FROM workers") == 0
+
+
 def test_a_taken_port_of_the_stack_is_replaced_without_a_word_to_the_user(own_house: House, model: Model) -> None:
     """The port that Valkey had last time belongs to somebody else now."""
     house = own_house.at(model.env)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from db import minutes
 from db.engine import open_engine
 from db.errors import ConfigError
-from db.exposition import Place, expose
+from db.exposition import Page, Place
 from db.records import Caps
 from orchestrator.metrics import Figures
 from orchestrator.steering import pause
@@ -146,7 +146,8 @@ def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    end = expose(Place.of(str(port)), [Figures(engine, redis_url)])
+    served = Page(Place.of(str(port)))
+    served.put(Figures(engine, redis_url))
     try:
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             page = answer.read().decode()
@@ -155,9 +156,9 @@ def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one
         with pytest.raises(
             ConfigError, match=rf"metrics cannot be served at 127.0.0.1:{port} \(Address already in use\)"
         ):
-            expose(Place.of(f"127.0.0.1:{port}"), [])
+            Page(Place.of(f"127.0.0.1:{port}"))
     finally:
-        end()
+        served.end()
 
 
 @pytest.mark.parametrize("place", ["", "x", "host:", "127.0.0.1:70000", ":0"])
