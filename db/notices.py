@@ -45,7 +45,7 @@ class Told:
 
 
 def announce(connection: Connection, run_id: int, event: str, reason: str | None) -> None:
-    """Notes that this is to be told: `done`, `stopped`, `paused` or `stalled`."""
+    """Notes that this is to be told: `done`, `stopped`, `paused`, `stalled` or `endpoint_down`."""
     rows = [{"run_id": run_id, "event": event, "channel": channel, "reason": reason} for channel in CHANNELS]
     connection.execute(insert(notices), rows)
 

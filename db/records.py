@@ -1,7 +1,7 @@
 """Rows as frozen values. The other rooms see these and never a row of the driver."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -56,8 +56,24 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """An endpoint that waiting tasks of a run complain of. Moments are seconds for which the run has been driven.
+
+    `since_s`: from here on it is counted how long the endpoint answers nobody; `missed_s`: when it was last complained
+    of; `told`: whether it was announced as down, and has not answered since.
+    """
+
+    since_s: float
+    missed_s: float
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """`config` is what it was begun with; `changes` are what was made of it since, in their order."""
+    """`config` is what it was begun with; `changes` are what was made of it since, in their order.
+
+    `outages` are the endpoints that its tasks complain of, by name.
+    """
 
     id: int
     name: str
@@ -79,6 +95,7 @@ class Run:
     finished_at: datetime | None
     changes: tuple[Change, ...] = ()
     stalled: bool = False
+    outages: Mapping[str, Outage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from db import amounts, attempts, totals
 from db.errors import StaleLease
-from db.records import Caps, Change, Json, Run, Spend, TreeRow
+from db.records import Caps, Change, Json, Outage, Run, Spend, TreeRow
 from db.schema import runs, tasks
 from db.schema import trees as tree_rows
 
@@ -73,6 +73,7 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         owner_token=row.owner_token,
         driven_s=row.driven_s,
         stalled=row.stalled,
+        outages={name: Outage(**stored) for name, stored in row.outages.items()},
         created_at=row.created_at,
         finished_at=row.finished_at,
         changes=tuple(_change(one) for one in row.changes),
@@ -165,8 +166,8 @@ def let_go(connection: Connection, run: Run) -> None:
 
 def set_status(connection: Connection, run_id: int, status: str, *, reason: str | None = None) -> None:
     ended = status in ("done", "stopped", "cancelled", "failed")
-    values = {"status": status, "reason": reason, "finished_at": _NOW if ended else None, **_MOVED}
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+    values = {"status": status, "reason": reason, "finished_at": _NOW if ended else None}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values, **_MOVED, outages={}))
 
 
 def interrupt(connection: Connection, run_id: int) -> None:

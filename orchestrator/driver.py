@@ -12,6 +12,7 @@ from db import calls, minutes, notices, runs, tasks
 from db.changes import trait_of
 from db.chaos import stumble
 from db.records import Run, Spend, TaskRow
+from orchestrator import outages
 from orchestrator.budget import Prompts
 from orchestrator.config import PoolConfig, RunConfig, TreeConfig, present_config
 from orchestrator.course import Course, Hints
@@ -79,7 +80,7 @@ class Driver:
 
     def sweep(self, hint_age_s: float = HINT_AGE_S, *, stall_s: float | None = None) -> Hints:
         """Frees what dead workers held, and returns due tasks whose hint seems lost; pauses on a broken endpoint, and
-        announces a run in which nothing has moved for `stall_s`.
+        announces a run in which nothing has moved for `stall_s`, and before that an endpoint that is down.
         """
         with self._engine.begin() as connection:
             self._run = runs.hold(connection, self._run, lease_s=OWNER_LEASE_S)
@@ -87,9 +88,14 @@ class Driver:
                 pause(connection, self._run, error.partition(": ")[2])
                 self._run = runs.by_id(connection, self._run.id)
                 return []
-            if stall_s is not None and notices.watch(connection, self._run.id, after_s=stall_s):
-                log.warning("run_stalled", run=self._run.name)
+            if stall_s is not None:
+                self._watch(connection, stall_s)
             return tasks.sweep(connection, self._run.id, max_attempts=MAX_ATTEMPTS, hint_age_s=hint_age_s)
+
+    def _watch(self, connection: Connection, stall_s: float) -> None:
+        outages.watch(connection, self._run, after_s=outages.patience_s(stall_s))
+        if notices.watch(connection, self._run.id, after_s=stall_s):
+            log.warning("run_stalled", run=self._run.name)
 
     def let_go(self) -> None:
         with self._engine.begin() as connection:

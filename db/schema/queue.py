@@ -123,7 +123,7 @@ notices = Table(
     time("at", now=True),
     time("not_before", now=True),
     time("told_at"),
-    CheckConstraint("event IN ('done', 'stopped', 'paused', 'stalled')", name="event"),
+    CheckConstraint("event IN ('done', 'stopped', 'paused', 'stalled', 'endpoint_down')", name="event"),
     CheckConstraint("channel IN ('webhook', 'command')", name="channel"),
     CheckConstraint("state IN ('waiting', 'told', 'given_up')", name="state"),
     Index("notices_waiting_idx", "not_before", postgresql_where=text("state = 'waiting'")),

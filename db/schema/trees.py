@@ -56,6 +56,8 @@ runs = Table(
     # What `driven_s` was when a task of the run last ended; whether that was so long ago that it was told.
     Column("moved_s", Double, nullable=False, server_default=text("0")),
     Column("stalled", Boolean, nullable=False, server_default=text("false")),
+    # The endpoints that waiting tasks complain of, by name: {since_s, missed_s, told}, in terms of `driven_s`.
+    Column("outages", JSONB, nullable=False, server_default=text("'{}'")),
     time("created_at", now=True),
     time("finished_at"),
     CheckConstraint("cap_calls IS NULL OR reserved_calls + spent_calls <= cap_calls", name="cap_calls"),

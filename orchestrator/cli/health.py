@@ -11,7 +11,7 @@ from db.engine import check_reachable, open_engine
 from db.errors import UserError
 from db.guard import Finding
 from db.migrate import check_current
-from orchestrator import notices, places, stack
+from orchestrator import notices, outages, places, stack
 from orchestrator.cli.say import print_line
 from orchestrator.config import build, read_file
 from workers.doctor import check_endpoints, check_worker_settings
@@ -95,10 +95,15 @@ def _models(config_file: Path | None, local: stack.Stack | None) -> str:
 def _notices() -> str:
     found = [channel.place for channel in notices.channels(os.environ)]
     after_s = notices.stall_s(os.environ)
-    stall = "a stall is never told" if after_s is None else f"a stall after {after_s / 60:g} minutes"
+    stall = "neither a stall nor an endpoint that is down is told" if after_s is None else _patience(after_s)
     if not found:
         return f"nobody is told of a run's end: set {notices.WEBHOOK} or {notices.COMMAND} for that"
     return f"{', '.join(found)}; {stall}"
+
+
+def _patience(stall_s: float) -> str:
+    down = outages.in_minutes(outages.patience_s(stall_s))
+    return f"an endpoint that is down after {down}, a stall after {outages.in_minutes(stall_s)}"
 
 
 def _workers(url: str | None) -> Finding:

@@ -154,7 +154,10 @@ def channels(environment: Mapping[str, str]) -> list[Channel]:
 
 
 def stall_s(environment: Mapping[str, str]) -> float | None:
-    """After how many seconds without a task's ending a run has stalled; None: never. Raises ConfigError."""
+    """After how many seconds without a task's ending a run has stalled; None: never. Raises ConfigError.
+
+    An endpoint is down after a share of that (`orchestrator.outages`).
+    """
     given = environment.get(STALL) or f"{_STALL_MINUTES}"
     try:
         minutes = float(given)

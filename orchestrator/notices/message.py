@@ -17,6 +17,7 @@ _WORDS = {
     "stopped": "was stopped by its budget",
     "paused": "is paused and waits for you",
     "stalled": "has stalled",
+    "endpoint_down": "misses an endpoint",
 }
 _LONGEST_REASON = 500
 

@@ -1,0 +1,48 @@
+"""Endpoints that are down: what waiting tasks say of them, whether they answer, and what is remembered of it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+
+from sqlalchemy import Connection, text, update
+
+from db.records import Outage
+from db.schema import runs
+
+_COMPLAINTS = text(
+    """
+    SELECT DISTINCT ON (m.endpoint) m.endpoint, t.error
+    FROM tasks t JOIN unnest(CAST(:marks AS text[]), CAST(:endpoints AS text[])) WITH ORDINALITY
+        AS m (mark, endpoint, place) ON starts_with(t.error, m.mark)
+    WHERE t.run_id = :run AND t.state IN ('ready', 'leased') AND t.error IS NOT NULL
+    ORDER BY m.endpoint, m.place, t.not_before DESC
+    """
+)
+
+
+def complaints(connection: Connection, run_id: int, marks: Mapping[str, str]) -> dict[str, str]:
+    """By endpoint, an error of a waiting task that begins with one of its marks (mark: endpoint).
+
+    That of the first mark of an endpoint which some error begins with, and of those the latest.
+    """
+    given = {"run": run_id, "marks": list(marks), "endpoints": list(marks.values())}
+    return {row.endpoint: row.error for row in connection.execute(_COMPLAINTS, given)}
+
+
+_ANSWERED = text(
+    """
+    SELECT endpoint, greatest(extract(epoch FROM now() - max(created_at)), 0)::float8 AS ago FROM calls
+    WHERE created_at > now() - make_interval(secs => :within) AND endpoint = ANY (:endpoints) GROUP BY endpoint
+    """
+)
+
+
+def answered(connection: Connection, endpoints: Collection[str], *, within_s: float) -> dict[str, float]:
+    """Those of the endpoints that have answered anybody within so many seconds: how many seconds ago they last did."""
+    rows = connection.execute(_ANSWERED, {"endpoints": list(endpoints), "within": within_s})
+    return {row.endpoint: row.ago for row in rows}
+
+
+def note(connection: Connection, run_id: int, outages: Mapping[str, Outage]) -> None:
+    """Remembers these of the run, and no others."""
+    stored = {name: asdict(outage) for name, outage in outages.items()}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(outages=stored))

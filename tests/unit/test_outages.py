@@ -1,0 +1,81 @@
+"""When an endpoint is down: a pure decision over what was noted, who complains, and who has answered."""
+
+import pytest
+
+from db.records import Outage
+from orchestrator.outages import KINDS, due, in_minutes, judge, missed, patience_s
+from workers.llm import errors
+from workers.llm.errors import EndpointAway, RetriesSpent, RetryLater
+from workers.llm.sorting import sort_error
+
+AFTER_S = 300.0
+
+
+def outage(since_s: float, missed_s: float | None = None, *, told: bool = False) -> Outage:
+    return Outage(since_s=since_s, missed_s=since_s if missed_s is None else missed_s, told=told)
+
+
+def test_who_is_first_complained_of_is_noted_and_counted_from_there():
+    noted = missed({}, ["judge"], now_s=50, after_s=AFTER_S)
+    assert noted == {"judge": outage(50)}
+    again = missed(noted, ["judge", "default"], now_s=60, after_s=AFTER_S)
+    assert again == {"judge": outage(50, 60), "default": outage(60)}
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_who_is_complained_of_no_more_is_forgotten_after_a_while(told: bool):
+    noted = {"judge": outage(0, 40, told=told)}
+    assert missed(noted, [], now_s=339, after_s=AFTER_S) == noted
+    assert missed(noted, [], now_s=340, after_s=AFTER_S) == {}
+
+
+def test_however_seldom_somebody_looks_an_endpoint_that_is_still_complained_of_is_not_forgotten():
+    assert missed({"judge": outage(0)}, ["judge"], now_s=9_000, after_s=5) == {"judge": outage(0, 9_000)}
+
+
+def test_the_ledger_is_asked_of_those_complained_of_now_and_for_long():
+    noted = {"judge": outage(0, 300), "default": outage(1, 300), "quiet": outage(0, 299)}
+    assert due(noted, ["judge", "default"], now_s=300, after_s=AFTER_S) == ["judge"]
+
+
+def test_who_has_answered_nobody_is_announced_once():
+    noted = {"judge": outage(0, 310), "default": outage(200, 310)}
+    judged, down = judge(noted, ["judge"], {}, now_s=310)
+    assert down == ["judge"]
+    assert judged == {"judge": outage(310, 310, told=True), "default": outage(200, 310)}
+    assert judge(judged, ["judge"], {}, now_s=620) == ({**judged, "judge": outage(620, 310, told=True)}, [])
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_who_has_answered_is_counted_from_its_answer_and_may_be_told_again(told: bool):
+    judged, down = judge({"judge": outage(0, 310, told=told)}, ["judge"], {"judge": 100.0}, now_s=310)
+    assert down == []
+    assert judged == {"judge": outage(210, 310)}
+    assert due(judged, ["judge"], now_s=509, after_s=AFTER_S) == []
+    assert due(judged, ["judge"], now_s=510, after_s=AFTER_S) == ["judge"]
+    assert judge(judged, ["judge"], {}, now_s=510)[1] == ["judge"]
+
+
+def test_every_error_that_puts_a_task_off_is_a_complaint_or_known_to_be_none():
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RetryLater)}
+    families = {"RetryLater", "AnswerLost", "NoLeave"}
+    assert kinds - families - set(KINDS) == {"RateLimited", "LimitReached", "LedgerAway"}
+    assert set(KINDS) <= kinds
+
+
+@pytest.mark.parametrize("name", ["judge", "the judge's", "a (b)"])
+def test_a_complaint_names_the_endpoint_as_its_configuration_does(name: str):
+    sorted_out = [sort_error(cause, name) for cause in (TimeoutError(), OSError("reset"), ValueError("no JSON"))]
+    for error in (EndpointAway(name, 9), RetriesSpent(name, 9), *sorted_out):
+        assert type(error).__name__ in KINDS
+        assert str(error).startswith(f"endpoint {name!r} ")
+
+
+def test_an_endpoint_is_told_long_before_the_run_would_have_stalled():
+    assert patience_s(900) == AFTER_S
+    assert [in_minutes(s) for s in (300, 200, 50, 200_000)] == [
+        "5 minutes",
+        "3.3 minutes",
+        "0.8 minutes",
+        "3333.3 minutes",
+    ]
