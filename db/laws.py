@@ -144,6 +144,26 @@ LAWS: dict[str, str] = {
                coalesce(s.unpriced, 0), coalesce(s.seconds, 0)) <> (coalesce(c.calls, 0), coalesce(c.tokens_in, 0),
                coalesce(c.tokens_out, 0), coalesce(c.nusd, 0), coalesce(c.unpriced, 0), coalesce(c.seconds, 0))
     """,
+    "the sums of tasks that ended are those of their minutes": """
+        WITH recount AS (
+            SELECT kind, sum(done) AS done, sum(failed) AS failed, sum(retries) AS retries, sum(wait_s) AS wait_s,
+                   sum(run_s) AS run_s, sum(lag_s) AS lag_s
+            FROM minutes WHERE run_id = :run GROUP BY kind
+        ), lengths AS (
+            SELECT kind, array_agg(waits ORDER BY place) AS waits, array_agg(runs ORDER BY place) AS runs FROM (
+                SELECT m.kind, place, sum(wait)::bigint AS waits, sum(run)::bigint AS runs
+                FROM minutes m, unnest(m.waits, m.runs) WITH ORDINALITY AS both_of(wait, run, place)
+                WHERE m.run_id = :run GROUP BY m.kind, place
+            ) AS summed GROUP BY kind
+        )
+        SELECT kind || ': ' || coalesce(s.done, 0) || ' done, the minutes say ' || coalesce(c.done, 0)
+        FROM (SELECT * FROM task_totals WHERE run_id = :run) AS s FULL JOIN (recount JOIN lengths USING (kind)) AS c
+          USING (kind)
+        WHERE (s.done, s.failed, s.retries, s.waits, s.runs)
+              IS DISTINCT FROM (c.done, c.failed, c.retries, c.waits, c.runs)
+           OR abs(s.wait_s - c.wait_s) > 1e-6 * (1 + c.wait_s) OR abs(s.run_s - c.run_s) > 1e-6 * (1 + c.run_s)
+           OR abs(s.lag_s - c.lag_s) > 1e-6 * (1 + c.lag_s)
+    """,
     "reserved plus spent never exceeds a cap": """
         SELECT 'reserved ' || reserved_calls || ' + spent ' || spent_calls || ' calls, cap ' || cap_calls FROM runs
         WHERE id = :run AND (reserved_calls + spent_calls > cap_calls

@@ -1,9 +1,10 @@
 """What ended in each minute, by kind of task: kept when the tasks themselves are gone.
 
-Written in the transaction that closes the tasks, so a task is counted once, whatever dies.
+Written in the transaction that closes the tasks, so a task is counted once, whatever dies. Minutes grow without end, so
+what ended in a whole run is summed up beside them, in `task_totals`. Whoever writes here holds the row of the run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,11 +48,15 @@ def _counted(seconds: str) -> str:
     return f"ARRAY[{', '.join(counts)}]"
 
 
-def _added(name: str) -> str:
-    return (
-        f"(SELECT array_agg(old + new ORDER BY place) FROM unnest(minutes.{name}, excluded.{name}) "
+def _adding(table: str, names: Iterable[str]) -> str:
+    """What is counted now, added to what was there."""
+    sums = [f"{name} = {table}.{name} + excluded.{name}" for name in names]
+    lengths = [
+        f"{name} = (SELECT array_agg(old + new ORDER BY place) FROM unnest({table}.{name}, excluded.{name}) "
         "WITH ORDINALITY AS both_of(old, new, place))"
-    )
+        for name in _LENGTHS
+    ]
+    return f"DO UPDATE SET {', '.join(sums + lengths)}"
 
 
 # Null for what nobody ever began.
@@ -59,9 +64,15 @@ _WAIT = "CASE WHEN claimed_at IS NOT NULL THEN greatest(extract(epoch FROM claim
 _RUN = "CASE WHEN claimed_at IS NOT NULL THEN greatest(extract(epoch FROM ended_at - claimed_at), 0)::float8 END"
 _LAG = "greatest(extract(epoch FROM now() - ended_at), 0)::float8"
 _PLAIN = ("done", "failed", "retries", "wait_s", "run_s", "lag_s")
+_LENGTHS = ("waits", "runs")
 # What they brought: answers in the ledger, their tokens, nano-dollars and seconds; evolutions.
 _BROUGHT = ("calls", "tokens", "nusd", "call_s", "nodes")
 
+_ENDED = f"""
+    count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'),
+    sum(greatest(attempts - 1, 0)), coalesce(sum({_WAIT}), 0), coalesce(sum({_RUN}), 0), sum({_LAG}),
+    {_counted(_WAIT)}, {_counted(_RUN)}
+"""
 _RECORD = text(
     f"""
     WITH closed AS (
@@ -73,16 +84,15 @@ _RECORD = text(
                    coalesce(sum(c.nusd), 0) AS nusd, coalesce(sum(c.latency_s), 0) AS call_s
             FROM calls c WHERE c.task_id = tasks.id
         ) AS paid WHERE id = ANY (:ids) AND ended_at IS NOT NULL
+    ), by_minute AS (
+        INSERT INTO minutes (run_id, minute, kind, {", ".join(_BROUGHT + _PLAIN + _LENGTHS)})
+        SELECT run_id, date_trunc('minute', ended_at), kind, {", ".join(f"sum({name})" for name in _BROUGHT)}, {_ENDED}
+        FROM closed GROUP BY 1, 2, 3
+        ON CONFLICT (run_id, minute, kind) {_adding("minutes", _BROUGHT + _PLAIN)}
     )
-    INSERT INTO minutes (run_id, minute, kind, {", ".join(_PLAIN + _BROUGHT)}, waits, runs)
-    SELECT run_id, date_trunc('minute', ended_at), kind,
-           count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'),
-           sum(greatest(attempts - 1, 0)), coalesce(sum({_WAIT}), 0), coalesce(sum({_RUN}), 0), sum({_LAG}),
-           {", ".join(f"sum({name})" for name in _BROUGHT)}, {_counted(_WAIT)}, {_counted(_RUN)}
-    FROM closed GROUP BY 1, 2, 3
-    ON CONFLICT (run_id, minute, kind) DO UPDATE SET
-        {", ".join(f"{name} = minutes.{name} + excluded.{name}" for name in _PLAIN + _BROUGHT)},
-        waits = {_added("waits")}, runs = {_added("runs")}
+    INSERT INTO task_totals (run_id, kind, {", ".join(_PLAIN + _LENGTHS)})
+    SELECT run_id, kind, {_ENDED} FROM closed GROUP BY 1, 2
+    ON CONFLICT (run_id, kind) {_adding("task_totals", _PLAIN)}
     """
 )
 
@@ -134,19 +144,19 @@ def lately(connection: Connection, run_id: int) -> Lately:
 _SUMS = ", ".join(_sum(name) for name in _PLAIN)
 _ARRAYS = ", ".join(
     f"ARRAY[{', '.join(f'sum({name}[{place}])::bigint' for place in range(1, len(BOUNDS_S) + 2))}] AS {name}"
-    for name in ("waits", "runs")
+    for name in _LENGTHS
 )
 
 
 def by_kind(connection: Connection) -> Mapping[str, Ended]:
     """All that ever ended here, of all runs."""
-    rows = connection.execute(text(f"SELECT kind, {_SUMS}, {_ARRAYS} FROM minutes GROUP BY kind"))
+    rows = connection.execute(text(f"SELECT kind, {_SUMS}, {_ARRAYS} FROM task_totals GROUP BY kind"))
     return {row.kind: Ended(**_values(row)) for row in rows}
 
 
 def of_run(connection: Connection, run_id: int, *, after: datetime | None = None) -> list[Minute]:
     """A run's minutes in their order, all of them or those that ended after a time."""
-    names = ", ".join(("minute", "kind", *_PLAIN, "waits", "runs"))
+    names = ", ".join(("minute", "kind", *_PLAIN, *_LENGTHS))
     since = "AND minute > CAST(:after AS timestamptz) - interval '1 minute'" if after else ""
     query = text(f"SELECT {names} FROM minutes WHERE run_id = :run {since} ORDER BY minute, kind")
     return [Minute(**_values(row)) for row in connection.execute(query, {"run": run_id, "after": after})]

@@ -145,7 +145,7 @@ def taken_by_role(connection: Connection, run_id: int) -> Mapping[str, Taken]:
 _EVALUATIONS = text(
     """
     SELECT (SELECT count(*) FROM tasks WHERE run_id = :run AND kind = 'evaluate' AND state IN ('ready', 'leased')),
-           (SELECT coalesce(sum(done), 0)::bigint FROM minutes WHERE run_id = :run AND kind = 'evaluate')
+           (SELECT coalesce(sum(done), 0)::bigint FROM task_totals WHERE run_id = :run AND kind = 'evaluate')
     """
 )
 

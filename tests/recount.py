@@ -34,6 +34,13 @@ RECOUNTS = {
     "examples": "SELECT coalesce(reason, ''), status, count(*) FROM examples GROUP BY 1, 2",
     "runs": "SELECT status, count(*) FROM runs GROUP BY 1",
     "attempts": "SELECT fate, count(*) FROM attempts GROUP BY 1",
+    "tasks_ended_total": (
+        "SELECT kind, 'done', sum(done) FROM minutes GROUP BY 1 UNION ALL"
+        " SELECT kind, 'failed', sum(failed) FROM minutes GROUP BY 1"
+    ),
+    "task_retries_total": "SELECT kind, sum(retries) FROM minutes GROUP BY 1",
+    "task_wait_seconds_sum": "SELECT kind, sum(wait_s) FROM minutes GROUP BY 1",
+    "task_run_seconds_sum": "SELECT kind, sum(run_s) FROM minutes GROUP BY 1",
     "tasks": f"SELECT k.kind, {_STATES}, count(*) FROM tasks k JOIN runs r ON r.id = k.run_id GROUP BY 1, 2",
 }
 

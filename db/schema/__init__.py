@@ -7,7 +7,7 @@ are exact. A price that is not known is NULL, never zero.
 from db.schema.base import metadata
 from db.schema.ledger import attempts, call_totals, calls, totals
 from db.schema.pools import batches, instructions, lessons, rounds, seed_events
-from db.schema.queue import minutes, notices, tasks, workers
+from db.schema.queue import minutes, notices, task_totals, tasks, workers
 from db.schema.trees import examples, judgements, nodes, rollouts, runs, trees, verdicts
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "rounds",
     "runs",
     "seed_events",
+    "task_totals",
     "tasks",
     "totals",
     "trees",

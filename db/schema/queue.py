@@ -86,6 +86,24 @@ minutes = Table(
     PrimaryKeyConstraint("run_id", "minute", "kind"),
 )
 
+# The same, of the whole run: what a question for all that ever ended reads instead.
+task_totals = Table(
+    "task_totals",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("retries", BigInteger, nullable=False),
+    Column("wait_s", Double, nullable=False),
+    Column("run_s", Double, nullable=False),
+    Column("lag_s", Double, nullable=False),
+    Column("waits", ARRAY(BigInteger), nullable=False),
+    Column("runs", ARRAY(BigInteger), nullable=False),
+    PrimaryKeyConstraint("run_id", "kind"),
+    postgresql_with={"fillfactor": 50},  # written at nearly every tick: its new version fits beside the old one
+)
+
 workers = Table(
     "workers",
     metadata,

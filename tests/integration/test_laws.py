@@ -28,6 +28,7 @@ OF_TREES = {
     "what is reserved": "UPDATE runs SET reserved_calls = 1",
     "the sums of trees": "UPDATE totals SET reward = reward + 0.001 WHERE what = 'evolved' AND status = 'scored'",
     "the sums of calls": "DELETE FROM call_totals WHERE role = 'judge'",
+    "the sums of tasks": "UPDATE task_totals SET waits[2] = waits[2] + 1 WHERE kind = 'respond'",
     "reserved plus spent": "UPDATE runs SET cap_calls = 10, spent_calls = 0",
     "accepted + rejected + failed": "UPDATE examples SET status = 'pending' WHERE id = (SELECT min(id) FROM examples)",
     "a score comes from a judge": "UPDATE nodes SET quality = quality + 1 WHERE depth = 1",

@@ -1,15 +1,19 @@
 """The schema: up from nothing, again without change, and the same as the tables in the code."""
 
 import pytest
+from alembic.command import upgrade
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, text
 from typer.testing import CliRunner
 
-from db import workers
+from db import laws, minutes, workers
 from db.engine import check_reachable, open_engine
 from db.errors import ConfigError, ServiceError
 from db.migrate import check_current, current, drift, head, migrate
 from db.schema import metadata
 from orchestrator.cli import app
+from tests.integration.night import Hands, finish, good, start
 
 # Names and definitions of everything that alembic's comparison does not look at.
 _FINE_PRINT = """
@@ -48,6 +52,23 @@ def test_migrations_and_tables_in_the_code_are_the_same(engine: Engine):
     fresh: MetaData = metadata
     fresh.create_all(engine)
     assert fine_print(engine) == migrated
+
+
+def test_runs_that_were_there_before_their_tasks_were_summed_up_are_summed_up(engine: Engine):
+    run = finish(start(engine), Hands(engine, good))
+    config = Config()
+    config.set_main_option("script_location", "db:migrations")
+    before = ScriptDirectory.from_config(config).get_revision("0015").down_revision
+    with engine.begin() as connection:
+        was = minutes.by_kind(connection)
+        connection.execute(text("DROP TABLE task_totals"))
+        connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": before})
+        config.attributes["connection"] = connection
+        upgrade(config, "0015")
+        assert {kind: one.waits for kind, one in minutes.by_kind(connection).items()} == {
+            kind: one.waits for kind, one in was.items()
+        }
+        assert not any(laws.recount(connection, run.id).values())
 
 
 def test_a_newer_database_is_refused_with_both_versions(engine: Engine):
