@@ -19,6 +19,8 @@ from db.errors import ConfigError, ServiceError
 # two visibility timeouts over one hash the shorter wins (queue-and-database.md, 1.2).
 KEY_PREFIX = "instructree:"
 
+_MARK_S = 24 * 3600
+
 _SOCKET = "redis+socket"
 _SCHEMES = ("redis", "rediss", _SOCKET)
 # What kombu takes from an address. Anything else in it ends in a TypeError far from here.
@@ -126,6 +128,17 @@ def knows(url: str, keys: Iterable[str]) -> bool:
     """Whether one of these keys is there."""
     with connect(url, timeout_s=5) as client:
         return bool(client.exists(*keys))
+
+
+def remember(url: str, mark: str, *, timeout_s: float) -> bool:
+    """Whether the server still knows our mark, which it is given with this question."""
+    with connect(url, timeout_s=timeout_s) as client:
+        return client.set(mark, "1", ex=_MARK_S, get=True) is not None
+
+
+def limits_mark(mark: str) -> str:
+    """An orchestrator's mark in the server of the limiter: another one, since a broker must not be taken for that."""
+    return f"{mark}:limits"
 
 
 def facts(url: str, named: str = REDIS) -> Mapping[str, object] | None:

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sqlalchemy import Connection, Engine, text
 
 from db import broker, rabbit, workers
-from db.broker import Place, is_loopback
+from db.broker import Place, is_loopback, limits_mark
 from db.environment import BROKER, DATABASE, REDIS
 from db.errors import ConfigError, ServiceError
 from db.migrate import current
@@ -213,31 +213,43 @@ def check_company(connection: Connection, mine: str, *, orchestrator: bool) -> F
     return Finding(said=f"all of version {mine}" if not warnings else "mixed versions", warnings=tuple(warnings))
 
 
-def check_ears(engine: Engine, url: str, *, patience_s: float = MARKED_AGAIN_S) -> None:
-    """Whether this broker is the one that orchestrators send hints to: each keeps a key of its own in it.
+def check_ears(engine: Engine, url: str, limiter: str | None = None, *, patience_s: float = MARKED_AGAIN_S) -> None:
+    """Whether these servers are those of the orchestrators: see `estranged`.
 
     Raises:
-        ServiceError: none of the living ones has, for as long as it takes to put it back after a wipe.
+        ServiceError: they are not, for as long as it takes to put a mark back after a wipe.
     """
     until = time.monotonic() + patience_s
-    while host := _unheard(engine, url):
+    while cause := estranged(engine, url, limiter):
         if time.monotonic() >= until:
-            by_rabbit = rabbit.is_one(url)
-            place = rabbit.place_of(url) if by_rabbit else broker.place_of(url)
-            raise ServiceError(
-                f"this worker hears the broker at {place}, and the orchestrator on {host} sends its hints to another: "
-                f"point {BROKER if by_rabbit else REDIS} of both to the same server"
-            )
+            raise ServiceError(cause)
         time.sleep(0.5)
 
 
-def _unheard(engine: Engine, url: str) -> str | None:
-    """The host of an orchestrator whose key is not here, where none of their keys is."""
+def estranged(engine: Engine, url: str, limiter: str | None = None) -> str | None:
+    """Why a worker with this broker, and with its limits on that server, does not work with the orchestrators.
+
+    Each of them keeps a key of its own in its broker, and another in the server of its limiter. None where one of those
+    is here, or where no orchestrator that lives has any. Raises what a database or a server that is away raises.
+    """
     with engine.connect() as connection:
         hosts = {one.mark: one.host for one in workers.alive(connection, orchestrators=True) if one.mark}
-    if not hosts or (rabbit.knows(url, hosts) if rabbit.is_one(url) else broker.knows(url, hosts)):
+    if not hosts:
         return None
-    return next(iter(hosts.values()))
+    by_rabbit, host = rabbit.is_one(url), next(iter(hosts.values()))
+    if not (rabbit.knows(url, hosts) if by_rabbit else broker.knows(url, hosts)):
+        named = BROKER if by_rabbit or limiter not in (None, url) else REDIS
+        place = rabbit.place_of(url) if by_rabbit else broker.place_of(url, named)
+        return (
+            f"this worker hears the broker at {place}, and the orchestrator on {host} sends its hints to another: "
+            f"point {named} of both to the same server"
+        )
+    if limiter is not None and not broker.knows(limiter, map(limits_mark, hosts)):
+        return (
+            f"this worker has its limits in {broker.place_of(limiter)}, and the orchestrator on {host} names another "
+            f"server for them: point {REDIS} of both to the same one"
+        )
+    return None
 
 
 def check_fit(connection: Connection, mine: str, schema: str) -> None:

@@ -12,7 +12,7 @@ from kombu.messaging import Producer
 from redis.exceptions import RedisError
 
 from db import broker, rabbit
-from db.broker import KEY_PREFIX
+from db.broker import KEY_PREFIX, limits_mark
 from db.chaos import chaos
 from workers.contracts import Kind
 
@@ -26,7 +26,6 @@ AWAY_S = 3.0
 BATCH = 500
 # Hints kept for a broker that is away; of more than these the oldest are left to the sweep.
 KEPT = 10_000
-_MARK_S = 24 * 3600
 
 _AWAY = (KombuError, RedisError, *rabbit.ERRORS)
 
@@ -34,10 +33,11 @@ _AWAY = (KombuError, RedisError, *rabbit.ERRORS)
 class Hints:
     """Sends hints to the queue of their kind. A broker that is away is only logged: they are sent when it is back.
 
-    Whether a batch that failed was delivered is unknown, so it is sent again whole. For one thread.
+    Whether a batch that failed was delivered is unknown, so it is sent again whole. `limiter`: the server of the limits
+    that go with these hints, so that workers can tell it from another. For one thread.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, limiter: str | None = None) -> None:
         self._app = Celery("instructree-orchestrator", set_as_current=False)
         self._app.conf.update(task_serializer="json", accept_content=["json"], **_line(url))
         self._by_rabbit = rabbit.is_one(url)
@@ -46,8 +46,9 @@ class Hints:
         self._unsent: dict[int, str] = {}
         self._rests_until = 0.0
         self._url = url
+        self._limiter = limiter
         self._mark = f"{KEY_PREFIX}mark:{uuid4()}"
-        self._marked = False
+        self._marked = self._marked_everywhere = False
 
     def send(self, tasks: Iterable[tuple[int, str]]) -> None:
         """One message per (task id, kind), and for each still unsent. Blocks for CONNECT_S + ANSWER_S at most."""
@@ -66,6 +67,7 @@ class Hints:
 
     def lost(self) -> bool:
         """Whether the broker has forgotten, since this was last asked, what it was sent: it was wiped or replaced."""
+        self._marked_everywhere = False
         if time.monotonic() < self._rests_until:
             return False
         try:
@@ -74,6 +76,7 @@ class Hints:
             self._give_up(error)
             return False
         wiped, self._marked = self._marked and not known, True
+        self._marked_everywhere = self._limiter is None or self._marks(self._limiter)
         return wiped
 
     def _remembered(self) -> bool:
@@ -82,13 +85,24 @@ class Hints:
             self._producer = self._producer or self._call()
             assert self._connection is not None
             return rabbit.remember(self._connection, self._mark)
-        with broker.connect(self._url, timeout_s=CONNECT_S) as client:
-            return client.set(self._mark, "1", ex=_MARK_S, get=True) is not None
+        return broker.remember(self._url, self._mark, timeout_s=CONNECT_S)
+
+    def _marks(self, limiter: str) -> bool:
+        """Puts our mark there; hints go on without it."""
+        try:
+            broker.remember(limiter, limits_mark(self._mark), timeout_s=CONNECT_S)
+        except _AWAY as error:
+            log.warning("limiter_away", cause=f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     @property
     def mark(self) -> str | None:
-        """The key that is ours in the broker, once it is there."""
-        return self._mark if self._marked else None
+        """The key that is ours, where `lost` has just seen or put it in the broker and in the limiter's server.
+
+        Whoever does not find it there later hears another broker, or keeps to other limits.
+        """
+        return self._mark if self._marked_everywhere else None
 
     def close(self) -> None:
         self._hang_up()

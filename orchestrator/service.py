@@ -67,12 +67,13 @@ class Orchestrator:
     def round(self) -> bool:
         """One tick of every run in hand, after adopting what is free. Returns whether anything moved."""
         sweeping = time.monotonic() - self._swept >= SWEEP_S
+        wiped = False
         if sweeping:
             self._swept = time.monotonic()
+            wiped = self._hints.lost()  # first: whose beat shows a mark has just put it there
             self._beat()
         if sweeping or not self._drivers:
             self._adopt()
-        wiped = sweeping and self._hints.lost()
         hint_age_s = None if not sweeping else 0.0 if wiped else HINT_AGE_S
         moved = False
         for run_id in list(self._drivers):

@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 
 from db import tasks, workers
 from db.engine import open_engine
-from db.environment import database_url, redis_url
+from db.environment import broker_url, database_url, redis_url
 from db.workers import Identity
+from workers.ears import Ears
 from workers.known import Known
 from workers.llm.address import addresses_from_environment
 from workers.llm.gateway import Gateway, open_gateway
@@ -38,10 +39,12 @@ class Hands:
     held: Held
     slots: Slots
     heart: Heart
+    ears: Ears
     runner: Runner
 
     def close(self) -> None:
         """Leaves the register last, when nothing is written any more."""
+        self.ears.stop()
         self.porter.close()
         self.loop.run(self.gateway.close())
         self.loop.run(self.limiter.close())
@@ -77,6 +80,8 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
     places = Slots(slots)
     heart = Heart(engine, identity, held, known, places)
     heart.start()
+    ears = Ears(engine, held, broker_url(), redis_url())
+    ears.start()
     log.info("worker_ready", worker=identity.id, queues=",".join(queues), slots=slots)
     porter = Porter(engine, identity.id)
     runner = Runner(engine, loop, gateway, porter, held, known)
@@ -89,5 +94,6 @@ def open_hands(queues: tuple[str, ...], slots: int) -> Hands:
         held=held,
         slots=places,
         heart=heart,
+        ears=ears,
         runner=runner,
     )

