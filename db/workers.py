@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from sqlalchemy import Connection, func, not_, select, update
+from sqlalchemy import Connection, delete, func, not_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.schema import workers
@@ -19,6 +19,8 @@ MOST_SLOTS = 1024
 REFUSED_S = 600
 # A worker beats every few seconds; one that has been silent for this long is not counted as alive.
 SILENT_S = 30
+# So long after its last sign of life a process is forgotten: each start adds a row, and each beat reads them all.
+_FORGOTTEN_S = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,16 @@ class RefusedRow:
 
 
 def register(connection: Connection, process: Identity) -> None:
+    """Adds a process that begins, and forgets those that ended long ago."""
+    _forget(connection)
     values = {**asdict(process), "queues": list(process.queues), "busy": 0}
     connection.execute(insert(workers).values(**values).on_conflict_do_nothing())
+
+
+def _forget(connection: Connection) -> None:
+    silent = func.extract("epoch", func.now() - workers.c.beat_at)
+    old = select(workers.c.id).where(silent > _FORGOTTEN_S).with_for_update(skip_locked=True)
+    connection.execute(delete(workers).where(workers.c.id.in_(old)))
 
 
 def beat(
@@ -107,6 +117,7 @@ def refuse_start(connection: Connection, process: Identity, reason: str) -> None
     """Notes that a worker was not let begin: one row for all that this host tries with this version."""
     again = {"pid": process.pid, "queues": list(process.queues), "slots": process.slots, "refused": reason}
     shown = {**again, "beat_at": func.now(), "left_at": func.now(), "started_at": func.now()}
+    _forget(connection)
     values = {"id": f"{process.host}:refused:{process.version}", "host": process.host, "version": process.version}
     row = insert(workers).values(**values, **shown, busy=0)
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=shown))

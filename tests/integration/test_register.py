@@ -4,7 +4,7 @@ import json
 from importlib.metadata import version
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
 from db import workers
@@ -70,3 +70,15 @@ def test_one_that_does_not_live_is_refused_with_those_that_do(register: Engine):
     assert str(found.exception) == "no living worker 'gone'; there are: one:1, one:2, two:1"
     assert set(wanted(register).values()) == {None}
     assert asked("--slots", "0").exit_code == 2
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_whoever_ended_over_a_week_ago_is_forgotten_when_another_process_starts(register: Engine, refused: bool):
+    with register.begin() as connection:
+        for id_, days in (("one:2", 8), ("gone:1", 6), ("old:refused:" + version("instructree"), 8)):
+            beaten = text("UPDATE workers SET beat_at = now() - make_interval(days => :days) WHERE id = :id")
+            assert connection.execute(beaten, {"id": id_, "days": days}).rowcount == 1
+        new = worker("new:1", "new")
+        workers.refuse_start(connection, new, "no") if refused else workers.register(connection, new)
+        found = set(connection.scalars(text("SELECT CASE host WHEN 'new' THEN host ELSE id END FROM workers")))
+    assert found == {"one:1", "one:9", "two:1", "gone:1", "new"}
