@@ -25,8 +25,10 @@ from workers.llm.limits.states import EndpointState, states_at
 K = TypeVar("K", bound=tuple[str, ...])
 
 _PREFIX = "instructree_"
-# What there is none of is told as 0: a series that comes and goes makes gaps in a panel.
+# What there is none of is told as 0: a series that comes and goes makes gaps in a panel, and to Prometheus a counter
+# has not grown by what it began with.
 _STATUSES = ("running", "paused", "done", "stopped", "cancelled", "failed")
+_FATES = ("open", "lost", "doubled")
 _KNOCK_S = 2.0
 _BREAKERS = ("closed", "open", "probing")
 _OF_ENDPOINTS = (
@@ -119,6 +121,7 @@ def _queues(found: Sequence[gauges.Queue]) -> Iterator[Metric]:
 
 
 def _ended(found: Mapping[str, minutes.Ended]) -> Iterator[Metric]:
+    found = {kind: _never(kind) for kind in sorted(Kind)} | dict(found)
     ended = {(kind, result): getattr(one, result) for kind, one in found.items() for result in ("done", "failed")}
     yield _counters("tasks_ended", "Tasks that ended.", ("queue", "result"), ended)
     retries = {(kind,): one.retries for kind, one in found.items()}
@@ -127,6 +130,12 @@ def _ended(found: Mapping[str, minutes.Ended]) -> Iterator[Metric]:
     yield _histogram("task_wait_seconds", "From being due to being begun.", waits)
     runs = {kind: (one.runs, one.run_s) for kind, one in found.items()}
     yield _histogram("task_run_seconds", "From being begun to the end.", runs)
+
+
+def _never(kind: str) -> minutes.Ended:
+    """Of a kind of task none of which has ended."""
+    none = (0,) * (len(minutes.BOUNDS_S) + 1)
+    return minutes.Ended(kind=kind, done=0, failed=0, retries=0, wait_s=0, run_s=0, lag_s=0, waits=none, runs=none)
 
 
 def _histogram(name: str, about: str, values: Mapping[str, tuple[Sequence[int], float]]) -> Metric:
@@ -158,23 +167,28 @@ def _calls(found: Sequence[totals.Calls]) -> Iterator[Metric]:
 
 def _grown(connection: Connection) -> Iterator[Metric]:
     about = "Nodes that are scored, unscored, rejected or failed, by reason."
-    yield _counters("nodes", about, ("status", "reason"), _by_reason(totals.everywhere(connection, "seeds", "evolved")))
+    nodes = _by_reason(totals.everywhere(connection, "seeds", "evolved"), good="scored")
+    yield _counters("nodes", about, ("status", "reason"), nodes)
     yield _gauge("nodes_open", "Nodes that wait for a text or a score.", gauges.nodes_open(connection))
     about = "Texts generated for pools, kept or rejected, by reason."
-    yield _counters("texts", about, ("status", "reason"), _by_reason(totals.everywhere(connection, "texts")))
+    texts = _by_reason(totals.everywhere(connection, "texts"), good="kept")
+    yield _counters("texts", about, ("status", "reason"), texts)
 
 
-def _by_reason(found: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], float]:
-    """Counts by status and reason; a reason that is none of ours is `other`, so that labels stay few."""
-    counts = defaultdict[tuple[str, str], float](float)
+def _by_reason(found: Mapping[tuple[str, str], int], *, good: str) -> Mapping[tuple[str, str], float]:
+    """Counts by status and reason; a reason that is none of ours is `other`, so that labels stay few.
+
+    `good`: the status that takes no reason, told even where there is none of it.
+    """
+    counts = defaultdict[tuple[str, str], float](float, {(good, ""): 0.0})
     for (status, reason), count in found.items():
         counts[status, reason if not reason or reason in _REASONS else "other"] += count
     return counts
 
 
 def _results(connection: Connection) -> Iterator[Metric]:
-    found = totals.everywhere(connection, "examples")
-    yield _gauges("examples", "Examples, by reason.", ("status", "reason"), _by_reason(found))
+    examples = _by_reason(totals.everywhere(connection, "examples"), good="accepted")
+    yield _gauges("examples", "Examples, by reason.", ("status", "reason"), examples)
     runs = {(status,): 0 for status in _STATUSES} | {(s,): n for s, n in gauges.runs_by_status(connection).items()}
     yield _gauges("runs", "Runs.", ("status",), runs)
 
@@ -186,7 +200,7 @@ def _left(left: gauges.Left, fates: Mapping[str, int]) -> Iterator[Metric]:
     yield _gauges(
         "budget_left", "What running runs with a cap may still spend, reservations taken off.", ("unit",), known
     )
-    attempts = {(fate,): count for fate, count in fates.items()}
+    attempts = {(fate,): 0 for fate in _FATES} | {(fate,): count for fate, count in fates.items()}
     yield _gauges("attempts", "Requests without an answer of their own in the ledger, by fate.", ("fate",), attempts)
 
 

@@ -18,6 +18,7 @@ from orchestrator.steering import pause
 from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
 from tests.recount import Series, differences, of, read
+from workers.contracts import Kind
 from workers.metrics import OwnFigures
 from workers.process import Held
 from workers.slots import Slots
@@ -116,6 +117,17 @@ def test_a_task_that_failed_is_counted_as_such_and_what_nobody_began_has_no_leng
         (found,) = minutes.by_kind(connection).values()
     assert (found.done, found.failed, sum(found.waits), sum(found.runs)) == (0, 3, 0, 0)
     assert (found.wait_s, found.run_s) == (0.0, 0.0)
+
+
+def test_what_an_alert_waits_for_is_told_before_it_has_ever_happened(engine: Engine):
+    series = told(engine)
+    kinds = {kind.value for kind in Kind}
+    assert of(series, "tasks_ended_total") == {(kind, end): 0 for kind in kinds for end in ("done", "failed")}
+    assert of(series, "task_retries_total") == {(kind,): 0 for kind in kinds}
+    assert of(series, "nodes_total") == {("", "scored"): 0}
+    assert of(series, "texts_total") == {("", "kept"): 0}
+    assert of(series, "examples") == {("", "accepted"): 0}
+    assert of(series, "attempts") == {("open",): 0, ("lost",): 0, ("doubled",): 0}
 
 
 def test_what_runs_may_still_spend(engine: Engine):

@@ -37,8 +37,11 @@ WELL: Series = {
         'instructree_endpoint_requests_total{endpoint="default"}': "0+600x90",
         'instructree_endpoint_limited_total{endpoint="default"}': "0+30x90",
         'instructree_budget_left{unit="calls"}': "100000-600x90",
-        'instructree_calls_total{role="judge",endpoint="default",outcome="ok"}': "0+600x90",
+        'instructree_calls_total{role="evolver",endpoint="default",outcome="ok"}': "0+400x90",
+        'instructree_calls_total{role="judge",endpoint="default",outcome="ok"}': "0+200x90",
         'instructree_nodes_total{status="scored",reason=""}': "0+400x90",
+        'instructree_texts_total{status="kept",reason=""}': "0x90",
+        'instructree_examples{status="accepted",reason=""}': "0x90",
         'instructree_database_dead_rows{table="tasks"}': "900x90",
     }.items()
 }
@@ -66,6 +69,14 @@ def left_alone(endpoint: str, *, open_: str, probing: str, requests: str, in_fli
 # A dead endpoint refuses each probe at once, so that its breaker opens again; one that hangs keeps its probe.
 DEAD = left_alone("default", open_="1 0 " * 45, probing="0 1 " * 45, requests="0+6x90", in_flight="0x90")
 HANGING = left_alone("default", open_="0x90", probing="1x90", requests="7x90", in_flight="1x90")
+
+
+def calls(role: str, values: str) -> Series:
+    return at_both(f'instructree_calls_total{{role="{role}",endpoint="default",outcome="ok"}}', values)
+
+
+# Trees that have grown before: no evolutions, no scores.
+GROWN = calls("evolver", "4000x90") | at_both('instructree_nodes_total{status="scored",reason=""}', "3000x90")
 
 # Of each alert: what is different from a working installation (None: the series are gone), and the labels it then has.
 WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
@@ -99,6 +110,9 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
 # Other ways to the same alert.
 ALSO_WRONG: list[tuple[str, Series, dict[str, str]]] = [
     ("InstructreeEndpointAway", HANGING, {"endpoint": "default"}),
+    ("InstructreeNothingComes", at_both('instructree_nodes_total{status="scored",reason=""}', "_x90"), {}),
+    ("InstructreeNothingComes", GROWN | calls("generator", "0+400x90"), {}),
+    ("InstructreeNothingComes", GROWN | calls("responder", "0+400x90"), {}),
 ]
 
 # What is different, too, and wakes nobody.
@@ -109,6 +123,13 @@ FINE: dict[str, Series] = {
     "an endpoint that was away when it was last asked": left_alone(
         "former", open_="0x90", probing="1x90", requests="7x90", in_flight="0x90"
     ),
+    "a pool that is widened": GROWN
+    | calls("generator", "0+400x90")
+    | at_both('instructree_texts_total{status="kept",reason=""}', "0+1x90"),
+    "responses to what has grown": GROWN
+    | calls("responder", "0+400x90")
+    | at_both('instructree_examples{status="accepted",reason=""}', "0+1x90"),
+    "second judgements of what has grown": GROWN,
 }
 
 
