@@ -20,7 +20,7 @@ from db import gauges, minutes, rabbit, totals, workers
 from db.engine import AWAY
 from workers.config import NUSD_PER_USD
 from workers.contracts import Kind, Reason
-from workers.llm.limits.states import EndpointState, states_at
+from workers.llm.limits.states import BREAKERS, EndpointState, states_at
 
 K = TypeVar("K", bound=tuple[str, ...])
 
@@ -30,7 +30,6 @@ _PREFIX = "instructree_"
 _STATUSES = ("running", "paused", "done", "stopped", "cancelled", "failed")
 _FATES = ("open", "lost", "doubled")
 _KNOCK_S = 2.0
-_BREAKERS = ("closed", "open", "probing")
 _OF_ENDPOINTS = (
     ("pace", "Requests a second that all workers together may make; 0 while nobody has asked.", "pace"),
     ("in_flight", "Requests on their way.", "in_flight"),
@@ -218,11 +217,12 @@ def _database(connection: Connection) -> Iterator[Metric]:
     yield _gauges("database_connections", "Connections to the database.", ("state",), states_of)
 
 
-def _limits(found: Sequence[EndpointState]) -> Iterator[Metric]:
+def _limits(found: Mapping[tuple[str, str], EndpointState]) -> Iterator[Metric]:
     """What the limiter that all workers share knows of each endpoint. It starts anew where the broker was wiped."""
-    breakers = {(one.name, state): float(one.breaker == state) for one in found for state in _BREAKERS}
-    yield _gauges("endpoint_breaker", "1 for the state that its breaker is in.", ("endpoint", "state"), breakers)
+    whose = ("endpoint", "model")
+    breakers = {(*place, state): float(one.breaker == state) for place, one in found.items() for state in BREAKERS}
+    yield _gauges("endpoint_breaker", "1 for the state that its breaker is in.", (*whose, "state"), breakers)
     for name, about, field in _OF_ENDPOINTS:
-        yield _gauges(f"endpoint_{name}", about, ("endpoint",), {(one.name,): getattr(one, field) for one in found})
+        yield _gauges(f"endpoint_{name}", about, whose, {place: getattr(one, field) for place, one in found.items()})
     for name, about, field in _COUNTED_OF_ENDPOINTS:
-        yield _counters(f"endpoint_{name}", about, ("endpoint",), {(one.name,): getattr(one, field) for one in found})
+        yield _counters(f"endpoint_{name}", about, whose, {place: getattr(one, field) for place, one in found.items()})

@@ -1,7 +1,9 @@
 """What Prometheus is told, held against a recount of the rows; what ended in each minute."""
 
+import asyncio
 import re
 import socket
+from secrets import token_hex
 from urllib.request import urlopen
 
 import pytest
@@ -19,6 +21,8 @@ from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
 from tests.recount import Series, differences, of, read
 from workers.contracts import Kind
+from workers.llm.address import Address
+from workers.llm.limits import RedisLimiter, Take
 from workers.metrics import OwnFigures
 from workers.process import Held
 from workers.slots import Slots
@@ -145,6 +149,27 @@ def test_a_reason_that_is_none_of_ours_is_no_label_of_its_own(engine: Engine):
         connection.execute(text("UPDATE totals SET status = 'failed', reason = 'x' || run_id WHERE what = 'evolved'"))
     reasons = {reason for reason, status in of(told(engine), "nodes_total") if status == "failed"}
     assert reasons == {"other"}
+
+
+def test_an_endpoint_is_called_as_it_is_in_the_ledger_and_one_at_two_addresses_is_told_once(
+    engine: Engine, redis_url: str
+):
+    async def story(place: str) -> None:
+        limiter = RedisLimiter(redis_url, {"default": Address(base_url=f"http://{place}/v1")})
+        take = Take(id=place, endpoint="default", model=model, tokens=1, concurrency=4)
+        await limiter.acquire(take)
+        await limiter.settle(take, tokens=1)
+        await limiter.close()
+
+    model = token_hex(4)
+    for _ in range(2):
+        asyncio.run(story(token_hex(8)))
+    series = told(engine, redis_url)
+    assert series["endpoint_requests_total", ("default", model)] == 2
+    breaker = {
+        state: value for (_, of_model, state), value in of(series, "endpoint_breaker").items() if of_model == model
+    }
+    assert breaker == {"closed": 1, "probing": 0, "open": 0}
 
 
 def test_a_database_that_is_away_is_told(engine: Engine):

@@ -29,13 +29,13 @@ WELL: Series = {
         "instructree_scheduler_lag_seconds{}": "1x90",
         'instructree_tasks_ended_total{queue="expand",result="done"}': "0+100x90",
         'instructree_tasks_ended_total{queue="expand",result="failed"}': "0+1x90",
-        'instructree_endpoint_breaker{endpoint="default",state="closed"}': "1x90",
-        'instructree_endpoint_breaker{endpoint="default",state="open"}': "0x90",
-        'instructree_endpoint_breaker{endpoint="default",state="probing"}': "0x90",
-        'instructree_endpoint_in_flight{endpoint="default"}': "100x90",
-        'instructree_endpoint_paused_seconds{endpoint="default"}': "0x90",
-        'instructree_endpoint_requests_total{endpoint="default"}': "0+600x90",
-        'instructree_endpoint_limited_total{endpoint="default"}': "0+30x90",
+        'instructree_endpoint_breaker{endpoint="default",model="m",state="closed"}': "1x90",
+        'instructree_endpoint_breaker{endpoint="default",model="m",state="open"}': "0x90",
+        'instructree_endpoint_breaker{endpoint="default",model="m",state="probing"}': "0x90",
+        'instructree_endpoint_in_flight{endpoint="default",model="m"}': "100x90",
+        'instructree_endpoint_paused_seconds{endpoint="default",model="m"}': "0x90",
+        'instructree_endpoint_requests_total{endpoint="default",model="m"}': "0+600x90",
+        'instructree_endpoint_limited_total{endpoint="default",model="m"}': "0+30x90",
         'instructree_budget_left{unit="calls"}': "100000-600x90",
         'instructree_calls_total{role="evolver",endpoint="default",outcome="ok"}': "0+400x90",
         'instructree_calls_total{role="judge",endpoint="default",outcome="ok"}': "0+200x90",
@@ -52,22 +52,23 @@ def at_both(name: str, values: str) -> Series:
     return {name.replace("{", '{instance="' + instance + '",').replace(",}", "}"): values for instance in ("a", "b")}
 
 
-def left_alone(endpoint: str, *, open_: str, probing: str, requests: str, in_flight: str) -> Series:
+def left_alone(endpoint: str, *, open_: str, probing: str, requests: str, in_flight: str, model: str = "m") -> Series:
     """What the limiter tells of an endpoint whose breaker is not closed."""
     told = {
-        f'breaker{{endpoint="{endpoint}",state="closed"}}': "0x90",
-        f'breaker{{endpoint="{endpoint}",state="open"}}': open_,
-        f'breaker{{endpoint="{endpoint}",state="probing"}}': probing,
-        f'requests_total{{endpoint="{endpoint}"}}': requests,
-        f'in_flight{{endpoint="{endpoint}"}}': in_flight,
-        f'paused_seconds{{endpoint="{endpoint}"}}': "0x90",
-        f'limited_total{{endpoint="{endpoint}"}}': "0x90",
+        f'breaker{{endpoint="{endpoint}",model="{model}",state="closed"}}': "0x90",
+        f'breaker{{endpoint="{endpoint}",model="{model}",state="open"}}': open_,
+        f'breaker{{endpoint="{endpoint}",model="{model}",state="probing"}}': probing,
+        f'requests_total{{endpoint="{endpoint}",model="{model}"}}': requests,
+        f'in_flight{{endpoint="{endpoint}",model="{model}"}}': in_flight,
+        f'paused_seconds{{endpoint="{endpoint}",model="{model}"}}': "0x90",
+        f'limited_total{{endpoint="{endpoint}",model="{model}"}}': "0x90",
     }
     return {k: v for name, values in told.items() for k, v in at_both(f"instructree_endpoint_{name}", values).items()}
 
 
 # A dead endpoint refuses each probe at once, so that its breaker opens again; one that hangs keeps its probe.
 DEAD = left_alone("default", open_="1 0 " * 45, probing="0 1 " * 45, requests="0+6x90", in_flight="0x90")
+OTHER = left_alone("default", open_="0x90", probing="1x90", requests="7x90", in_flight="1x90", model="n")
 HANGING = left_alone("default", open_="0x90", probing="1x90", requests="7x90", in_flight="1x90")
 
 
@@ -94,10 +95,10 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
         at_both('instructree_tasks_ended_total{queue="expand",result="failed"}', "0+10x90"),
         {"queue": "expand"},
     ),
-    "InstructreeEndpointAway": (DEAD, {"endpoint": "default"}),
+    "InstructreeEndpointAway": (DEAD, {"endpoint": "default", "model": "m"}),
     "InstructreeTooManyRefusals": (
-        at_both('instructree_endpoint_limited_total{endpoint="default"}', "0+200x90"),
-        {"endpoint": "default"},
+        at_both('instructree_endpoint_limited_total{endpoint="default",model="m"}', "0+200x90"),
+        {"endpoint": "default", "model": "m"},
     ),
     "InstructreeBudgetNearlySpent": (
         at_both('instructree_budget_left{unit="calls"}', "60000-600x90"),
@@ -109,7 +110,8 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
 
 # Other ways to the same alert.
 ALSO_WRONG: list[tuple[str, Series, dict[str, str]]] = [
-    ("InstructreeEndpointAway", HANGING, {"endpoint": "default"}),
+    ("InstructreeEndpointAway", HANGING, {"endpoint": "default", "model": "m"}),
+    ("InstructreeEndpointAway", OTHER, {"endpoint": "default", "model": "n"}),
     ("InstructreeNothingComes", at_both('instructree_nodes_total{status="scored",reason=""}', "_x90"), {}),
     ("InstructreeNothingComes", GROWN | calls("generator", "0+400x90"), {}),
     ("InstructreeNothingComes", GROWN | calls("responder", "0+400x90"), {}),

@@ -77,18 +77,11 @@ def _look(request: Request) -> dict[str, Any]:
     return {"lines": lines, "trouble": trouble, "window_s": endpoints.WINDOW_S}
 
 
-def _states(broker: str | None) -> tuple[dict[tuple[str, str], EndpointState], str]:
+def _states(broker: str | None) -> tuple[Mapping[tuple[str, str], EndpointState], str]:
     """What the limiter knows, by endpoint and model, and why it could not be asked."""
     if broker is None:
         return {}, "No broker is named here (INSTRUCTREE_REDIS_URL), so what the limiter knows cannot be shown."
     try:
-        found = asyncio.run(states_at(broker))
+        return asyncio.run(states_at(broker)), ""
     except (RedisError, OSError):
         return {}, "The broker cannot be reached, so what the limiter knows cannot be shown."
-    return {_split(state.name): state for state in found}, ""
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The limiter names an endpoint `default (model)`."""
-    endpoint, _, model = name.partition(" (")
-    return endpoint, model.removesuffix(")")

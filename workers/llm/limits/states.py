@@ -1,16 +1,20 @@
 """What the shared limiter knows, for humans and metrics."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from redis.asyncio import Redis
 
 from workers.llm.limits.fleet import connect
 from workers.llm.limits.shared import INDEX, PREFIX
 
-Breaker = Literal["closed", "open", "probing"]
+Breaker = Literal["closed", "probing", "open"]
+BREAKERS: tuple[Breaker, ...] = get_args(Breaker)  # from good to bad
+# One that is wanted is probed far more often than this, however long it is away.
+_UNASKED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +23,8 @@ class EndpointState:
 
     `pace` is requests a second (0: nobody asked yet), `learned` says whether 429s have set it; counts are since its
     first use: attempts allowed, retries among them, 429s, and the seconds that all of them waited for leave. `paused_s`
-    and `away_s`: how long nobody may ask, because a Retry-After said so or the breaker is open.
+    and `away_s`: how long nobody may ask, because a Retry-After said so or the breaker is open. `unasked_s`: how long
+    ago it was last asked.
     """
 
     name: str
@@ -33,15 +38,53 @@ class EndpointState:
     waited_s: float
     paused_s: float
     away_s: float
+    unasked_s: float
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Endpoint and model: its name is `default (model)`."""
+        endpoint, _, model = self.name.partition(" (")
+        return endpoint, model.removesuffix(")")
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.in_flight > 0 or self.paused_s > 0 or self.unasked_s < _UNASKED_S
 
 
-async def states_at(url: str) -> list[EndpointState]:
-    """The same, asked once of the broker at this address."""
+async def states_at(url: str) -> Mapping[tuple[str, str], EndpointState]:
+    """By endpoint and model, asked once of the broker at this address. Raises redis's errors as they come."""
     redis = connect(url)
     try:
-        return await endpoint_states(redis)
+        return by_place(await endpoint_states(redis))
     finally:
         await redis.aclose()
+
+
+def by_place(found: Iterable[EndpointState]) -> Mapping[tuple[str, str], EndpointState]:
+    """By endpoint and model. One that is asked at several addresses has a state at each, told as one: its sums, and the
+    worst breaker of those that are still asked.
+    """
+    places = defaultdict[tuple[str, str], list[EndpointState]](list)
+    for one in found:
+        places[one.place].append(one)
+    return {place: _as_one(states) for place, states in places.items()}
+
+
+def _as_one(states: Sequence[EndpointState]) -> EndpointState:
+    wanted = [one for one in states if one.is_wanted] or states
+    worst = max(wanted, key=lambda one: BREAKERS.index(one.breaker))
+    return replace(
+        worst,
+        pace=sum(one.pace for one in wanted),
+        learned=any(one.learned for one in wanted),
+        in_flight=sum(one.in_flight for one in states),
+        allowed=sum(one.allowed for one in states),
+        retried=sum(one.retried for one in states),
+        limited=sum(one.limited for one in states),
+        waited_s=sum(one.waited_s for one in states),
+        paused_s=max(one.paused_s for one in states),
+        unasked_s=min(one.unasked_s for one in states),
+    )
 
 
 async def endpoint_states(redis: Redis, *, now: float | None = None) -> list[EndpointState]:
@@ -76,6 +119,7 @@ def _state(name: str, fields: Mapping[str, str], in_flight: int, now: float) -> 
         waited_s=float(fields["waited"]),
         paused_s=max(float(fields["pause"]) - now, 0.0),
         away_s=max(away_s, 0.0),
+        unasked_s=max(now - float(fields["last"]), 0.0),
     )
 
 
