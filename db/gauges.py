@@ -74,25 +74,30 @@ def nodes_open(connection: Connection) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What running runs with a cap may still reserve, summed; None where no run has that cap."""
+    """What running runs with a cap may still reserve: `amount` of them all, `share` of the one that has the smallest
+    share of its own cap left, from 1 to 0.
+    """
 
-    calls: int | None
-    tokens: int | None
-    nusd: int | None
-    seconds: float | None
+    amount: float
+    share: float
 
 
 _LEFT = """
-    SELECT sum(cap_calls - reserved_calls - spent_calls)::bigint AS calls,
-           sum(cap_tokens - reserved_tokens - spent_tokens)::bigint AS tokens,
-           sum(cap_nusd - reserved_nusd - spent_nusd)::bigint AS nusd,
-           sum(CASE WHEN cap_s IS NOT NULL THEN greatest(cap_s - driven_s, 0) END)::float8 AS seconds
-    FROM runs WHERE status = 'running'
+    SELECT unit, sum(remaining)::float8 AS amount, min(coalesce(remaining / nullif(cap, 0), 0))::float8 AS share
+    FROM runs CROSS JOIN LATERAL (VALUES
+        ('calls', cap_calls::float8, (cap_calls - reserved_calls - spent_calls)::float8),
+        ('tokens', cap_tokens, cap_tokens - reserved_tokens - spent_tokens),
+        ('nusd', cap_nusd, cap_nusd - reserved_nusd - spent_nusd),
+        ('seconds', cap_s, CASE WHEN driven_s < cap_s THEN cap_s - driven_s ELSE 0 END)
+    ) AS capped (unit, cap, remaining)
+    WHERE status = 'running' AND cap IS NOT NULL GROUP BY unit
 """
 
 
-def left(connection: Connection) -> Left:
-    return Left(**connection.execute(text(_LEFT)).one()._mapping)
+def left(connection: Connection) -> Mapping[str, Left]:
+    """By unit (calls, tokens, nusd, seconds); those that no running run has a cap on are absent."""
+    rows = connection.execute(text(_LEFT))
+    return {row.unit: Left(amount=row.amount, share=row.share) for row in rows}
 
 
 def attempts_by_fate(connection: Connection) -> Mapping[str, int]:

@@ -192,13 +192,15 @@ def _results(connection: Connection) -> Iterator[Metric]:
     yield _gauges("runs", "Runs.", ("status",), runs)
 
 
-def _left(left: gauges.Left, fates: Mapping[str, int]) -> Iterator[Metric]:
-    dollars = None if left.nusd is None else left.nusd / NUSD_PER_USD
-    units = {"calls": left.calls, "tokens": left.tokens, "dollars": dollars, "seconds": left.seconds}
-    known = {(unit,): float(value) for unit, value in units.items() if value is not None}
-    yield _gauges(
-        "budget_left", "What running runs with a cap may still spend, reservations taken off.", ("unit",), known
-    )
+def _left(left: Mapping[str, gauges.Left], fates: Mapping[str, int]) -> Iterator[Metric]:
+    amounts = {(unit,): one.amount for unit, one in left.items() if unit != "nusd"}
+    shares = {("dollars" if unit == "nusd" else unit,): one.share for unit, one in left.items()}
+    if "nusd" in left:
+        amounts["dollars",] = left["nusd"].amount / NUSD_PER_USD
+    about = "What running runs with a cap may still spend, reservations taken off."
+    yield _gauges("budget_left", about, ("unit",), amounts)
+    about = "The same as a share of its cap, of the run that has the smallest left."
+    yield _gauges("budget_share_left", about, ("unit",), shares)
     attempts = {(fate,): 0 for fate in _FATES} | {(fate,): count for fate, count in fates.items()}
     yield _gauges("attempts", "Requests without an answer of their own in the ledger, by fate.", ("fate",), attempts)
 

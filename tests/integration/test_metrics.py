@@ -143,6 +143,16 @@ def test_what_runs_may_still_spend(engine: Engine):
     assert left == pytest.approx({("calls",): 1000 - row.reserved_calls, ("dollars",): 5 - row.reserved_nusd / 1e9})
 
 
+def test_a_run_that_is_near_its_cap_is_seen_beside_one_that_is_not(engine: Engine):
+    start(engine, caps=Caps(calls=1000, seconds=100.0))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET name = 'evening', driven_s = 80, spent_calls = 930"))
+    start(engine, caps=Caps(calls=1_000_000))
+    series = told(engine)
+    assert of(series, "budget_share_left") == pytest.approx({("calls",): 0.07, ("seconds",): 0.2})
+    assert of(series, "budget_left") == {("calls",): 1_000_070, ("seconds",): 20}
+
+
 def test_a_reason_that_is_none_of_ours_is_no_label_of_its_own(engine: Engine):
     finish(start(engine), Hands(engine, good))
     with engine.begin() as connection:

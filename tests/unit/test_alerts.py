@@ -36,7 +36,7 @@ WELL: Series = {
         'instructree_endpoint_paused_seconds{endpoint="default",model="m"}': "0x90",
         'instructree_endpoint_requests_total{endpoint="default",model="m"}': "0+600x90",
         'instructree_endpoint_limited_total{endpoint="default",model="m"}': "0+30x90",
-        'instructree_budget_left{unit="calls"}': "100000-600x90",
+        'instructree_budget_share_left{unit="calls"}': "1-0.006x90",
         'instructree_calls_total{role="evolver",endpoint="default",outcome="ok"}': "0+400x90",
         'instructree_calls_total{role="judge",endpoint="default",outcome="ok"}': "0+200x90",
         'instructree_nodes_total{status="scored",reason=""}': "0+400x90",
@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[Series | None, dict[str, str]]] = {
         {"endpoint": "default", "model": "m"},
     ),
     "InstructreeBudgetNearlySpent": (
-        at_both('instructree_budget_left{unit="calls"}', "60000-600x90"),
+        at_both('instructree_budget_share_left{unit="calls"}', "0.6-0.006x90"),
         {"unit": "calls"},
     ),
     "InstructreeNothingComes": (at_both('instructree_nodes_total{status="scored",reason=""}', "400x90"), {}),
@@ -124,6 +124,9 @@ FINE: dict[str, Series] = {
     | at_both('instructree_tasks{queue="expand",state="held"}', "40x90"),
     "an endpoint that was away when it was last asked": left_alone(
         "former", open_="0x90", probing="1x90", requests="7x90", in_flight="0x90"
+    ),
+    "a run that has less of its cap left than those before it": at_both(
+        'instructree_budget_share_left{unit="calls"}', "0.9x69 0.4x20"
     ),
     "a pool that is widened": GROWN
     | calls("generator", "0+400x90")
