@@ -102,7 +102,7 @@ class Porter:
             return [error] * len(wishes)
 
     def _carry(self, wishes: Sequence[_Wish]) -> list[Any]:
-        """After something was refused each is carried alone, so that one does not take others with it."""
+        """After something was refused each is carried alone, so that one takes no others with it."""
         wanted = [wish.wanted for wish in wishes]
         try:
             return patiently(self._engine, partial(self._page, wanted=wanted))
@@ -111,7 +111,7 @@ class Porter:
         except DBAPIError as error:
             if len(wishes) == 1:
                 return [error]
-            return [answer for wish in wishes for answer in self._carry([wish])]
+            return [answer for wish in wishes for answer in self._answers([wish])]
 
     def _page(self, connection: Connection, wanted: Sequence[_Wanted]) -> list[Any]:
         """Results first, then claims: one transaction, in the order in which locks are taken."""

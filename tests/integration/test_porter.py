@@ -2,14 +2,20 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Event
+from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import Engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from db import tasks
+from db.engine import patiently
 from db.errors import ServiceError, StaleLease
 from db.records import Lease
+from tests.e2e.house import until
 from tests.integration.night import Hands, finish, seed_of, start
 from workers.bodies.evaluate import EvaluateTexts
 from workers.bodies.expand import ExpandTexts
@@ -106,6 +112,37 @@ def test_a_result_that_is_never_taken_does_not_take_others_along(engine: Engine,
     assert isinstance(told[2].exception(), DBAPIError)
     assert [one.exception() for one in (*told[:2], *told[3:])] == [None] * 5
     assert [state(engine, task_id) for task_id in ids] == ["done", "done", "leased", "done", "done", "done"]
+
+
+def test_a_database_that_goes_away_among_several_takes_nobody_along_who_was_served(
+    engine: Engine, porter: Porter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("workers.porter.patiently", partial(patiently, pauses_s=()))
+    first, bad, good, lost = ready(engine)[:4]
+    refused = claim(porter, bad)
+    assert refused is not None
+    begun, gathered = Event(), Event()
+
+    def execute(_cursor: object, _statement: str, given: dict[str, Any], _context: object) -> None:
+        if given.get("ids") == [first]:
+            begun.set()
+            assert gathered.wait(30)
+        if given.get("ids") == [lost]:
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    event.listen(engine, "do_execute", execute)
+    with ThreadPoolExecutor(4) as slots:
+        slots.submit(claim, porter, first)
+        assert begun.wait(30)
+        finishing = slots.submit(porter.finish, refused, {"text": "\x00"})
+        claiming = {task_id: slots.submit(claim, porter, task_id) for task_id in (good, lost)}
+        until(lambda: porter._wishes._queue.qsize() == 3, "the others wait together", every_s=0.01)
+        gathered.set()
+    event.remove(engine, "do_execute", execute)
+    assert isinstance(finishing.exception(), DataError)
+    assert isinstance(claiming[lost].exception(), OperationalError)
+    assert [lease.task_id for lease in at_once([claiming[good]])] == [good]
+    assert [state(engine, task_id) for task_id in (good, lost)] == ["leased", "ready"]
 
 
 def test_what_is_to_be_read_is_each_tasks_own(engine: Engine, porter: Porter):
