@@ -173,26 +173,28 @@ def stale(lease: Lease) -> str:
 
 def retry(connection: Connection, lease: Lease, *, error: str, delay_s: float, max_attempts: int) -> str:
     """Gives the task back for another attempt after a delay, or fails it when attempts are spent. Returns its state."""
-    state = "ready" if lease.attempts < max_attempts else "failed"
-    due = _NOW + _seconds(delay_s)
-    values = {"state": state, "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
-    _fenced(connection, lease, {**values, **(_ENDED if state == "failed" else {})})
-    return state
+    if lease.attempts >= max_attempts:
+        fail(connection, lease, error=error)
+        return "failed"
+    _fenced(connection, lease, _given_back(error, delay_s))
+    return "ready"
 
 
 def give_back(connection: Connection, lease: Lease, *, error: str, delay_s: float) -> None:
     """Makes the task ready again after a delay, the attempt not counted: the world was at fault, not the task."""
-    due = _NOW + _seconds(delay_s)
-    values = {"state": "ready", "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
-    _fenced(connection, lease, {**values, "attempts": tasks.c.attempts - 1})
+    _fenced(connection, lease, {**_given_back(error, delay_s), "attempts": tasks.c.attempts - 1})
 
 
 def give_all_back(connection: Connection, held: Iterable[tuple[int, int]], *, error: str) -> int:
     """Makes the leased tasks (id, token) that are still ours ready at once, no attempt counted; returns how many."""
     ours = _locked(tuple_(tasks.c.id, tasks.c.lease_token).in_(list(held)), tasks.c.state == "leased")
-    values = {"state": "ready", "error": error, "lease_until": None, "not_before": _NOW, "hinted_at": None}
-    changed = update(tasks).where(tasks.c.id.in_(ours)).values(**values, attempts=tasks.c.attempts - 1)
-    return connection.execute(changed).rowcount
+    values = {**_given_back(error, delay_s=0), "attempts": tasks.c.attempts - 1}
+    return connection.execute(update(tasks).where(tasks.c.id.in_(ours)).values(**values)).rowcount
+
+
+def _given_back(error: str, delay_s: float) -> dict[str, object]:
+    due = _NOW + _seconds(delay_s)
+    return {"state": "ready", "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
 
 
 def fail(connection: Connection, lease: Lease, *, error: str) -> None:
