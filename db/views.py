@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from db import totals
+from db.errors import WITHDRAWN
 
 # Open nodes are in trees that grow, or were cut while they did. OFFSET 0: these are looked up by their index.
 _NODES = """
@@ -112,9 +113,9 @@ def waiting(connection: Connection, run_id: int) -> Mapping[str, Any] | None:
     row = connection.execute(
         text(
             "SELECT count(*) AS tasks, (array_agg(error ORDER BY not_before DESC))[1] AS cause FROM tasks "
-            "WHERE run_id = :run AND state IN ('ready', 'leased') AND error NOT LIKE 'Withdrawn: %'"
+            "WHERE run_id = :run AND state IN ('ready', 'leased') AND NOT starts_with(error, :withdrawn)"
         ),
-        {"run": run_id},
+        {"run": run_id, "withdrawn": f"{WITHDRAWN}: "},
     ).one()
     return dict(row._mapping) if row.tasks else None
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from db import calls, minutes, notices, runs, tasks
 from db.changes import trait_of
 from db.chaos import stumble
+from db.errors import BROKEN_ENDPOINT
 from db.records import Run, Spend, TaskRow
 from orchestrator import outages
 from orchestrator.budget import Prompts
@@ -29,7 +30,6 @@ OWNER_LEASE_S = 20.0
 HINT_AGE_S = 30.0
 BATCH = 200
 # Errors of this kind are no task's fault: the run waits for its owner to mend the endpoint.
-BROKEN_ENDPOINT = "EndpointBroken"
 
 
 class Driver:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from db import pools, runs, tasks
 from db.chaos import stumble
 from db.engine import patiently
-from db.errors import InstructreeError, ServiceError, StaleLease
+from db.errors import InstructreeError, Retry, ServiceError, StaleLease
 from db.records import Json, Lease
 from workers.asking import Answer, Ask
 from workers.bodies.evaluate import EvaluateTexts, evaluate
@@ -36,14 +36,13 @@ from workers.contracts import (
 )
 from workers.known import Known, Standing
 from workers.llm.call import call_for
-from workers.llm.errors import AnswerLost, EndpointBroken, RetryLater, Withdrawn
+from workers.llm.errors import RetryLater
 from workers.llm.gateway import Gateway
 from workers.porter import Porter
 from workers.process import BEAT_S, Held, Loop
 from workers.prompting import Prompt
 from workers.reading import Brief, Found, Texts
 from workers.traced import task_span
-from workers.training.errors import MachineUnfit
 from workers.training.folders import student_folder
 
 log = structlog.get_logger()
@@ -107,21 +106,20 @@ class Runner:
     def _give_up(self, lease: Lease, error: InstructreeError) -> None:
         """Back to the queue when world or machine was at fault, failed when this task can never be carried out.
 
-        An attempt is spent only where the next one may cost money again. A machine that lacks an address or a library
-        spoils no task: it takes no more of them by the time this one is due again.
+        A machine that lacks an address or a library spoils no task: it takes no more of them by the time this one is
+        due again.
         """
-        message = f"{_family(error)}: {error}"
-        log.warning("task_given_up", task=lease.task_id, cause=message)
-        if isinstance(error, AnswerLost | MachineUnfit):  # another machine may have what this one lacks
-            return self._retry(lease, message)
+        log.warning("task_given_up", task=lease.task_id, cause=error.told)
         if isinstance(error, ServiceError):
             self._held.unfit = str(error)
-            return patiently(self._engine, lambda c: tasks.give_back(c, lease, error=message, delay_s=BEAT_S))
-        if isinstance(error, RetryLater | EndpointBroken | Withdrawn):
-            wait_s = min(getattr(error, "retry_after_s", None) or _backoff(lease.attempts), _LONGEST_WAIT_S)
-            patiently(self._engine, lambda c: tasks.give_back(c, lease, error=message, delay_s=wait_s))
-        else:
-            patiently(self._engine, lambda c: tasks.fail(c, lease, error=message))
+        match error.retry:
+            case Retry.COUNTED:
+                self._retry(lease, error.told)
+            case Retry.FREE:
+                wait_s = _wait_s(error, lease.attempts)
+                patiently(self._engine, lambda c: tasks.give_back(c, lease, error=error.told, delay_s=wait_s))
+            case Retry.NEVER:
+                patiently(self._engine, lambda c: tasks.fail(c, lease, error=error.told))
 
     def _retry(self, lease: Lease, message: str) -> None:
         delay = _backoff(lease.attempts)
@@ -171,8 +169,12 @@ async def _in_time(body: Coroutine[Any, Any, BaseModel], deadline_s: float) -> B
         return await body
 
 
-def _family(error: InstructreeError) -> str:
-    return EndpointBroken.__name__ if isinstance(error, EndpointBroken) else type(error).__name__
+def _wait_s(error: InstructreeError, attempts: int) -> float:
+    """How long a task that is given back waits."""
+    if isinstance(error, ServiceError):
+        return BEAT_S
+    asked_s = error.retry_after_s if isinstance(error, RetryLater) else None
+    return min(asked_s or _backoff(attempts), _LONGEST_WAIT_S)
 
 
 def _backoff(attempts: int) -> float:

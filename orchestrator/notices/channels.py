@@ -28,8 +28,6 @@ COMMAND_S = 30.0
 class Untold(InstructreeError):
     """A notice did not arrive. The message names no address: it goes into a row and a log."""
 
-    retryable = True
-
 
 class Channel(Protocol):
     """`name` is its name in the rows; `place` is what a log or a page may say of it."""

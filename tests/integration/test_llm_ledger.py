@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from db import calls
+from db.errors import Retry
 from db.records import CallRow
 from tests.integration.outages import closed, standby
 from workers.config import Endpoint, Role, Style, WorkSettings
@@ -169,7 +170,7 @@ def test_a_row_that_is_never_taken_does_not_take_others_along(engine: Engine, le
     a, bad, worse, b, nothing = asyncio.run(work())
     assert (a, b, nothing) == (row("a"), row("b"), None)
     assert isinstance(bad, LedgerRefused) and "foreign key" in str(bad) and "\n" not in str(bad)
-    assert isinstance(worse, LedgerRefused) and not worse.retryable
+    assert isinstance(worse, LedgerRefused) and worse.retry is Retry.NEVER
     assert count(engine) == 2
 
 
@@ -178,7 +179,7 @@ def test_while_the_database_is_away_everybody_is_told_and_nothing_is_dropped(eng
         await ledger.record(row("before"))
         with closed(engine):
             told = await asyncio.gather(ledger.record(row("paid")), ledger.lookup("before"), return_exceptions=True)
-            assert all(isinstance(error, LedgerAway) and error.retryable for error in told)
+            assert all(isinstance(error, LedgerAway) and error.retry is Retry.FREE for error in told)
         assert await ledger.lookup("paid") == row("paid")  # kept, and written as soon as it could be
 
     asyncio.run(work())

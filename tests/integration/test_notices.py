@@ -19,6 +19,7 @@ from orchestrator.service import Orchestrator
 from orchestrator.status import status_of
 from tests.integration.night import Hands, finish, good, start
 from tests.integration.outages import standby
+from workers.llm.errors import Unauthorized
 
 
 @dataclass
@@ -74,7 +75,8 @@ def test_a_broken_endpoint_is_told(engine: Engine):
     driver = start(engine)
     driver.tick()
     with engine.begin() as connection:
-        connection.execute(text("UPDATE tasks SET error = 'EndpointBroken: default: 401 the key is refused'"))
+        refused = Unauthorized("default: 401 the key is refused").told
+        connection.execute(text("UPDATE tasks SET error = :error"), {"error": refused})
     driver.sweep()
     ear = Ear()
     teller(engine, ear).round()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db import tasks, views
-from db.errors import ServiceError
+from db.errors import Retry, ServiceError
 from db.records import Lease
 from db.workers import Identity
 from tests.integration.night import start
@@ -124,6 +124,17 @@ def test_what_may_have_cost_money_spends_an_attempt(bench: Bench, error: ModelEr
         bench.due()
         tried = bench.run()
         assert (tried["state"], tried["attempts"]) == ("failed" if attempt == MAX_ATTEMPTS else "ready", attempt)
+
+
+@pytest.mark.parametrize(
+    ("retry", "state", "attempts"),
+    [(Retry.NEVER, "failed", 1), (Retry.COUNTED, "ready", 1), (Retry.FREE, "ready", 0)],
+)
+def test_the_class_of_an_error_says_what_becomes_of_its_task(bench: Bench, retry: Retry, state: str, attempts: int):
+    odd = type("Odd", (ModelError,), {"retry": retry})
+    bench.door.answers = lambda call: odd("never seen before")
+    ended = bench.run()
+    assert (ended["state"], ended["attempts"], ended["error"]) == (state, attempts, "Odd: never seen before")
 
 
 def test_a_spent_budget_leaves_the_node_without_a_score_and_says_why(bench: Bench):

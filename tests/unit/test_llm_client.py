@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from db.errors import ServiceError
+from db.errors import Retry, ServiceError
 from workers.config import Style
 from workers.llm.address import Address
 from workers.llm.client import MOST_BYTES, OpenAIClient
@@ -24,7 +24,6 @@ from workers.llm.errors import (
     ModelMissing,
     QuotaSpent,
     RateLimited,
-    RetryLater,
     ServerFault,
     TimedOut,
     Unauthorized,
@@ -112,30 +111,29 @@ def test_chat_completion_and_logprobs_of_the_scripted_model():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "retryable"),
+    ("status", "kind", "retry"),
     [
-        (400, CallRefused, False),
-        (401, Unauthorized, False),
-        (402, QuotaSpent, False),
-        (403, Unauthorized, False),
-        (404, ModelMissing, False),
-        (408, TimedOut, True),
-        (409, ServerFault, True),
-        (413, CallRefused, False),
-        (418, CallRefused, False),
-        (422, CallRefused, False),
-        (429, RateLimited, True),
-        (500, ServerFault, True),
-        (501, EndpointBroken, False),
-        (502, ServerFault, True),
-        (503, ServerFault, True),
-        (529, ServerFault, True),
+        (400, CallRefused, Retry.NEVER),
+        (401, Unauthorized, Retry.FREE),
+        (402, QuotaSpent, Retry.FREE),
+        (403, Unauthorized, Retry.FREE),
+        (404, ModelMissing, Retry.FREE),
+        (408, TimedOut, Retry.COUNTED),
+        (409, ServerFault, Retry.FREE),
+        (413, CallRefused, Retry.NEVER),
+        (418, CallRefused, Retry.NEVER),
+        (422, CallRefused, Retry.NEVER),
+        (429, RateLimited, Retry.FREE),
+        (500, ServerFault, Retry.FREE),
+        (501, EndpointBroken, Retry.FREE),
+        (502, ServerFault, Retry.FREE),
+        (503, ServerFault, Retry.FREE),
+        (529, ServerFault, Retry.FREE),
     ],
 )
-def test_a_status_has_its_class(status: int, kind: type[ModelError], retryable: bool):
+def test_a_status_has_its_class(status: int, kind: type[ModelError], retry: Retry):
     found = failure(answering(status, {"error": {"message": "because\nof this"}}))
-    assert type(found) is kind
-    assert found.retryable is retryable and isinstance(found, RetryLater) is retryable
+    assert type(found) is kind and found.retry is retry
     assert str(found).startswith(f"endpoint 'default' answered {status}: because of this")
 
 

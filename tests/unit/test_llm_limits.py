@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
-from db.errors import ConfigError, ServiceError
+from db.errors import ConfigError, Retry, ServiceError
 from workers.llm.address import Address
 from workers.llm.errors import (
     BudgetSpent,
@@ -188,7 +188,7 @@ def test_who_would_wait_too_long_goes_back_to_the_queue_and_is_told_when_to_come
         desk = desk_of(Played(says=lambda ask: verdict))
         with pytest.raises(error, match=message) as caught:
             await desk.acquire(take("a"))
-        assert caught.value.retryable and caught.value.retry_after_s is not None
+        assert caught.value.retry is Retry.FREE and caught.value.retry_after_s is not None
         assert caught.value.retry_after_s >= verdict.seconds / 2
         await desk.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from db.errors import Retry
 from workers.bodies.train import train
 from workers.config import WorkSettings
 from workers.contracts import Batch, Lesson, Step, TrainPayload
@@ -125,7 +126,7 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     absent(monkeypatch, "torch")
     with pytest.raises(MachineUnfit, match=r"pip install 'instructree\[train\]' \(.*torch.* missing\)") as refused:
         load(StudentSettings())
-    assert refused.value.retryable
+    assert refused.value.retry is Retry.COUNTED
 
 
 def test_the_missing_wheel_of_the_local_student_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

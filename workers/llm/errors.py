@@ -1,8 +1,8 @@
-"""What a model call can end with. Whether it may be tried again is a property of the class."""
+"""What a model call can end with. Whether its task is tried again is a property of the class."""
 
 from typing import ClassVar
 
-from db.errors import InstructreeError
+from db.errors import BROKEN_ENDPOINT, WITHDRAWN, InstructreeError, Retry
 
 
 class ModelError(InstructreeError):
@@ -17,7 +17,7 @@ class ModelError(InstructreeError):
 class RetryLater(ModelError):
     """The world was at fault: the same call may succeed later."""
 
-    retryable: ClassVar[bool] = True
+    retry: ClassVar[Retry] = Retry.FREE
     retry_after_s: float | None = None
 
 
@@ -28,6 +28,7 @@ class ConnectionFailed(RetryLater):
 class AnswerLost(RetryLater):
     """The question was sent, and no answer that can be read came back."""
 
+    retry: ClassVar[Retry] = Retry.COUNTED
     may_be_paid: ClassVar[bool] = True
 
 
@@ -95,6 +96,9 @@ class EndpointAway(NoLeave):
 class Withdrawn(ModelError):
     """The call was not made, because nobody wants its answer any more: its task has gone, or its run is paused."""
 
+    retry: ClassVar[Retry] = Retry.FREE
+    family: ClassVar[str | None] = WITHDRAWN
+
 
 class CallRefused(ModelError):
     """400, 413, 422: this request is never accepted."""
@@ -116,6 +120,9 @@ class LedgerRefused(CallRefused):
 
 class EndpointBroken(ModelError):
     """No request to this endpoint will be accepted until somebody mends it."""
+
+    retry: ClassVar[Retry] = Retry.FREE
+    family: ClassVar[str | None] = BROKEN_ENDPOINT
 
 
 class AnswersCompressed(EndpointBroken):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from db.errors import UserError
+from db.errors import Retry, UserError
 
 
 class StudentUnusable(UserError):
@@ -12,4 +12,4 @@ class StudentUnusable(UserError):
 class MachineUnfit(UserError):
     """This machine lacks something: the extra, the model's files, a GPU, memory, a checkpoint. Another may have it."""
 
-    retryable: ClassVar[bool] = True
+    retry: ClassVar[Retry] = Retry.COUNTED
