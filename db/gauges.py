@@ -18,7 +18,7 @@ def now(connection: Connection) -> datetime:
 class Queue:
     """Tasks of one kind that are not closed: due, waiting for their time after a failure, in hand; dead ones were kept
     with their reason. held: nobody may begin them, since their run is not running. unapplied: ended, not yet noticed.
-    oldest_s: how long the oldest due one has been so; lag_s: how long the oldest result of a running run waits.
+    oldest_s: seconds since the oldest due one became so; lag_s: since the oldest unapplied one of a running run ended.
     """
 
     kind: str

@@ -51,8 +51,8 @@ class _Wish:
 class Porter:
     """Safe to call from many threads; each call returns when what it wanted is committed.
 
-    All of them raise what the database raised when it was away for longer than `patiently` waits, and ServiceError when
-    the porter has been closed.
+    `claim` and `finish` raise what the database raised, one of AWAY only after `patiently` has waited, and ServiceError
+    when the porter has been closed.
     """
 
     def __init__(self, engine: Engine, worker: str) -> None:

@@ -40,7 +40,7 @@ class Slots:
         self._consumer = consumer
 
     def change(self, count: int) -> None:
-        """Sets their number; tasks in hand beyond it are finished. Raises nothing: it is at most 1 to MOST_SLOTS."""
+        """Sets their number, brought into 1..MOST_SLOTS; tasks in hand beyond it are finished."""
         with self._news:
             before, self._count = self._count, min(max(count, 1), MOST_SLOTS)
             self._news.notify_all()
