@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, text, upda
 from sqlalchemy.engine import CursorResult
 
 from db.schema import notices, runs, tasks
+from db.schema.base import seconds
 
 CHANNELS = ("webhook", "command")
 # What nobody has told for so long is news no more.
@@ -55,12 +56,12 @@ def claim(connection: Connection, channels: Collection[str], *, lease_s: float) 
     due = (
         select(notices.c.id)
         .where(notices.c.state == "waiting", notices.c.not_before <= _NOW, notices.c.channel.in_(channels))
-        .where(notices.c.at > _NOW - func.make_interval(0, 0, 0, 0, 0, 0, NEWS_S))
+        .where(notices.c.at > _NOW - seconds(NEWS_S))
         .order_by(notices.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    lease = _NOW + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    lease = _NOW + seconds(lease_s)
     row = connection.execute(
         update(notices)
         .where(notices.c.id == due.scalar_subquery())
@@ -91,7 +92,7 @@ def untold(connection: Connection, notice: Notice, *, error: str, delay_s: float
     if delay_s is None:
         _note(connection, notice, state="given_up", error=error)
     else:
-        due = _NOW + func.make_interval(0, 0, 0, 0, 0, 0, delay_s)
+        due = _NOW + seconds(delay_s)
         _note(connection, notice, not_before=due, error=error)
 
 
@@ -122,7 +123,7 @@ def watch(connection: Connection, run_id: int, *, after_s: float) -> bool:
 
     A task that may take longer than that by its own deadline is waited for.
     """
-    lately = _NOW - func.make_interval(0, 0, 0, 0, 0, 0, after_s)
+    lately = _NOW - seconds(after_s)
     moving = exists().where(tasks.c.run_id == run_id, (tasks.c.state == "leased") & (tasks.c.deadline_s > after_s))
     ending = exists().where(
         tasks.c.run_id == run_id,

@@ -11,6 +11,7 @@ from db.errors import StaleLease
 from db.records import Caps, Change, Json, Outage, Run, Spend, TreeRow
 from db.schema import runs, tasks
 from db.schema import trees as tree_rows
+from db.schema.base import seconds
 
 _NOW = func.now()
 # Any fixed number: the first key of the locks on names.
@@ -130,7 +131,7 @@ def adopt(connection: Connection, *, owner: str, lease_s: float) -> Run | None:
 
 
 def _until(lease_s: float) -> ColumnElement[datetime]:
-    return _NOW + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    return _NOW + seconds(lease_s)
 
 
 def hold(connection: Connection, run: Run, *, lease_s: float) -> Run:

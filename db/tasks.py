@@ -19,17 +19,13 @@ from db import amounts
 from db.errors import StaleLease
 from db.records import Json, Lease, NewTask, TaskRow
 from db.schema import tasks
+from db.schema.base import seconds
 from db.totals import listed
 
 _NOW = func.now()
 _ENDED = {"ended_at": _NOW}
 SILENT = "its worker stopped beating"
 STUCK = "its worker was stuck in it beyond the deadline"
-
-
-def _seconds(seconds: float) -> ColumnElement[object]:
-    return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-
 
 _ENQUEUE = text(
     """
@@ -123,7 +119,7 @@ def beat(connection: Connection, held: Iterable[tuple[int, int]], *, lease_s: fl
     rows = connection.execute(
         update(tasks)
         .where(tasks.c.id.in_(ours), tasks.c.deadline > _NOW)
-        .values(lease_until=func.least(_NOW + _seconds(lease_s), tasks.c.deadline))
+        .values(lease_until=func.least(_NOW + seconds(lease_s), tasks.c.deadline))
         .returning(tasks.c.id)
     )
     return {row.id for row in rows}
@@ -193,7 +189,7 @@ def give_all_back(connection: Connection, held: Iterable[tuple[int, int]], *, er
 
 
 def _given_back(error: str, delay_s: float) -> dict[str, object]:
-    due = _NOW + _seconds(delay_s)
+    due = _NOW + seconds(delay_s)
     return {"state": "ready", "error": error[:500], "lease_until": None, "not_before": due, "hinted_at": None}
 
 
@@ -238,7 +234,7 @@ def _forgotten(connection: Connection, run_id: int, hint_age_s: float) -> list[t
         tasks.c.run_id == run_id,
         tasks.c.state == "ready",
         tasks.c.not_before <= _NOW,
-        tasks.c.hinted_at.is_(None) | (tasks.c.hinted_at < _NOW - _seconds(hint_age_s)),
+        tasks.c.hinted_at.is_(None) | (tasks.c.hinted_at < _NOW - seconds(hint_age_s)),
         skip=True,
     )
     rows = connection.execute(
@@ -339,7 +335,7 @@ def courses(connection: Connection, ids: Sequence[int]) -> dict[int, Course]:
     def at(moment: ColumnElement[object]) -> ColumnElement[float]:
         return func.extract("epoch", moment).cast(Double)
 
-    claimed = tasks.c.deadline - func.make_interval(0, 0, 0, 0, 0, 0, tasks.c.deadline_s)
+    claimed = tasks.c.deadline - seconds(tasks.c.deadline_s)
     rows = connection.execute(
         select(
             tasks.c.id,

@@ -1,6 +1,8 @@
 """What all tables share."""
 
-from sqlalchemy import BigInteger, Column, DateTime, MetaData, func, text
+from datetime import timedelta
+
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, MetaData, func, text
 
 metadata = MetaData(
     naming_convention={
@@ -19,3 +21,8 @@ def time(name: str, *, now: bool = False) -> Column[object]:
 
 def count(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def seconds(number: float | ColumnElement[float]) -> ColumnElement[timedelta]:
+    """A length of time, to be added to a moment in a statement."""
+    return func.make_interval(0, 0, 0, 0, 0, 0, number)
