@@ -1,6 +1,7 @@
 """The parts of a worker process put together, and taken apart again in the right order."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -43,14 +44,18 @@ class Hands:
     runner: Runner
 
     def close(self) -> None:
-        """Leaves the register last, when nothing is written any more."""
-        self.ears.stop()
-        self.porter.close()
-        self.loop.run(self.gateway.close())
-        self.loop.run(self.limiter.close())
-        self.heart.stop()
-        self.loop.close()
-        self.engine.dispose()
+        """Leaves the register last, when nothing is written any more. One part that fails leaves no other open.
+
+        Raises LedgerAway when paid answers could not be written.
+        """
+        with ExitStack() as rest:  # ended from below
+            rest.callback(self.engine.dispose)
+            rest.callback(self.loop.close)
+            rest.callback(self.heart.stop)
+            rest.callback(lambda: self.loop.run(self.limiter.close()))
+            rest.callback(lambda: self.loop.run(self.gateway.close()))
+            rest.callback(self.porter.close)
+            rest.callback(self.ears.stop)
 
     def abandon(self) -> None:
         """Ends this process at once and gives its tasks back, so that nobody waits for its leases to end.

@@ -1,0 +1,21 @@
+"""A worker process that ends: in order, and whole."""
+
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+
+from workers.hands import Hands
+from workers.llm.errors import LedgerAway
+from workers.process import Loop
+
+
+def test_a_worker_whose_last_answers_could_not_be_written_leaves_the_register_all_the_same():
+    parts = Mock(gateway=AsyncMock(), limiter=AsyncMock())
+    parts.gateway.close.side_effect = LedgerAway("2 paid answers could not be written")
+    named: dict[str, Any] = {name: getattr(parts, name) for name in Hands.__dataclass_fields__}
+    hands = Hands(**{**named, "loop": Loop()})
+    with pytest.raises(LedgerAway, match="2 paid answers"):
+        hands.close()
+    ended = [name for name, _, _ in parts.mock_calls]
+    assert ended == ["porter.close", "gateway.close", "limiter.close", "heart.stop", "engine.dispose"]
