@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, text
 
 WINDOW_S = 300.0
 MOST_CALLS = 50_000
-MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,6 @@ class Answers:
     p90: float
     p99: float
     span_s: float
-    last_at: datetime
 
 
 _ANSWERS = text(
@@ -40,7 +37,7 @@ _ANSWERS = text(
                     ELSE greatest(extract(epoch FROM now() - min(created_at)), 1)::float8 END AS span_s FROM lately
     )
     SELECT endpoint, model, count(*) AS calls, count(*) FILTER (WHERE outcome <> 'ok') AS bad,
-           sum(tokens)::bigint AS tokens, max(created_at) AS last_at, min(span_s) AS span_s,
+           sum(tokens)::bigint AS tokens, min(span_s) AS span_s,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_s) AS p50,
            percentile_cont(0.9) WITHIN GROUP (ORDER BY latency_s) AS p90,
            percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_s) AS p99

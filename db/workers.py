@@ -61,11 +61,6 @@ class WorkerRow:
     silent_s: float
     mark: str | None = None
 
-    @property
-    def slots_to_be(self) -> int:
-        """How many it takes from its next beat on."""
-        return self.slots if self.slots_wanted is None else self.slots_wanted
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedRow:

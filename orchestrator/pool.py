@@ -39,10 +39,6 @@ def rank_of(mode: str, seed: int) -> Callable[[Candidate], Rank]:
     return lambda c: (-c.worth, float(c.tree), c.key)
 
 
-def ranked(candidates: Iterable[Candidate], mode: str, seed: int) -> list[Candidate]:
-    return sorted(candidates, key=rank_of(mode, seed))
-
-
 class Choice:
     """Goes through candidates until `size` are accepted, refusing near-copies.
 
@@ -70,10 +66,3 @@ class Choice:
             if near is None:
                 self._left -= 1
                 self._taken.append(text)
-
-
-def choose(candidates: Iterable[Candidate], *, seeds: Sequence[str], size: int, duplicate: float) -> list[Verdict]:
-    """What becomes of candidates in this order; those that there was no room for are left out."""
-    choice = Choice(seeds, size=size, duplicate=duplicate)
-    choice.take(candidates)
-    return choice.verdicts

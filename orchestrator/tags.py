@@ -7,7 +7,7 @@ spellings, filler words and the order of words, then likeness of letters. Meanin
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rapidfuzz.distance import OSA
 
@@ -95,13 +95,3 @@ def _misspelt(a: str, b: str) -> bool:
 def _one_slip(one: str, other: str) -> bool:
     long = min(len(one), len(other)) >= _LEAST_LETTERS and one.isalpha() and other.isalpha()
     return long and OSA.distance(one, other, score_cutoff=1) <= 1
-
-
-def coverage(tags_of: Mapping[str, Iterable[str]]) -> Mapping[str, int]:
-    """How many texts have each canonical tag, the commonest first, of texts by name."""
-    vocabulary = Vocabulary()
-    counts: dict[str, int] = defaultdict(int)
-    for tags in tags_of.values():
-        for tag in vocabulary.distinct(tags):
-            counts[tag] += 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

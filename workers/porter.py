@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -25,7 +25,6 @@ from workers.process import LEASE_S
 from workers.reading import Found, brief_all
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -130,7 +130,7 @@ def _grow(engine: Engine, found: places.Places, arm: Arm, seeds: Seeds, again: s
     """One recipe's run, begun or taken up, to its end."""
     run = begin_run(engine, arm.run, "", arm.config, seeds, Caps())
     if run.status not in ENDED:
-        start_programs(engine, found, run)
+        start_programs(engine, found)
         run = watch(engine, found, run, again=again)
     refuse_unended(run, again=again)
     return run

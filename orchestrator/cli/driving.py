@@ -70,7 +70,7 @@ def begin_run(engine: Engine, name: str | None, stem: str, config: RunConfig, se
     return run
 
 
-def start_programs(engine: Engine, found: places.Places, begun: Run) -> None:
+def start_programs(engine: Engine, found: places.Places) -> None:
     """Orchestrator and workers on this machine, where its stack is used; elsewhere they are somebody else's."""
     if found.local_programs:
         places.ensure_programs(found, say)

@@ -70,7 +70,7 @@ def estimate(
     config, few = small(made.config, seeds, sample)
     run = begin_run(made.engine, name or None, f"{seeds_file.stem}-estimate", config, few, caps)
     if run.status not in ENDED:
-        start_programs(made.engine, made.found, run)
+        start_programs(made.engine, made.found)
         run = watch(made.engine, made.found, run, again="the same command")
     refuse_unended(run, again="the same command")
     with made.engine.connect() as connection:

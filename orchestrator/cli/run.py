@@ -67,7 +67,7 @@ def run(
     made = prepare(recipe, config_file, chosen, seeds, caps)
     begun = begin_run(made.engine, name or None, seeds_file.stem, made.config, seeds, caps)
     if begun.status not in ENDED:
-        start_programs(made.engine, made.found, begun)
+        start_programs(made.engine, made.found)
         begun = watch(made.engine, made.found, begun, again=f"instructree run ... --name {begun.name}")
     _conclude(made.engine, begun, out)
 

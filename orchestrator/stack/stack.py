@@ -16,7 +16,7 @@ from orchestrator.stack.faults import explained
 from orchestrator.stack.folders import home, locate_home, private_folder
 from orchestrator.stack.model import LocalModel, ModelServer
 from orchestrator.stack.postgres_files import places
-from orchestrator.stack.process import Process, StopPlan, last_line, stop, strays
+from orchestrator.stack.process import Process, StopPlan, stop, strays
 from orchestrator.stack.programs import Programs, is_program, replace_programs
 from orchestrator.stack.server import Server, begin, finish
 from orchestrator.stack.state import Book, Kind, Say, Service, opened, read_state
@@ -59,15 +59,12 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatus:
-    """`last_line` is the last thing a dead process said, or empty."""
-
     name: str
     pid: int
     port: int | None
     alive: bool
     healthy: bool
     log: Path
-    last_line: str
 
 
 def ensure_services(needs: Needs, *, say: Say = _silent) -> Stack:
@@ -212,7 +209,6 @@ def _status(folder: Path, service: Service) -> ServiceStatus:
         alive=running,
         healthy=running and _answers(folder, service),
         log=Path(service.log),
-        last_line="" if running else last_line(Path(service.log)),
     )
 
 

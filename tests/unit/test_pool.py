@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.pool import Candidate, Verdict, choose, ranked
+from orchestrator.pool import Candidate, Choice, Verdict, rank_of
 from workers.contracts import Reason
 
 TEXTS = [
@@ -24,7 +24,9 @@ def candidates(texts: list[str]) -> list[Candidate]:
 
 
 def chosen(texts: list[str], *, seeds: tuple[str, ...] = (), size: int = 100, seed: int = 0) -> list[Verdict]:
-    return choose(ranked(candidates(texts), "paths", seed), seeds=seeds, size=size, duplicate=0.9)
+    choice = Choice(seeds, size=size, duplicate=0.9)
+    choice.take(sorted(candidates(texts), key=rank_of("paths", seed)))
+    return choice.verdicts
 
 
 def accepted(verdicts: list[Verdict]) -> list[str]:
@@ -59,9 +61,9 @@ def test_duplicates_do_not_use_up_the_size():
 
 
 def test_the_order_depends_on_the_runs_seed_alone():
-    shuffled = candidates(TEXTS)
+    shuffled, order = candidates(TEXTS), rank_of("paths", 5)
     Random(7).shuffle(shuffled)
-    assert ranked(shuffled, "paths", 5) == ranked(candidates(TEXTS), "paths", 5)
+    assert sorted(shuffled, key=order) == sorted(candidates(TEXTS), key=order)
     assert any(chosen(TEXTS, seed=seed) != chosen(TEXTS, seed=5) for seed in range(5))
 
 
@@ -75,7 +77,7 @@ def test_every_candidate_has_about_the_same_chance():
 
 @pytest.mark.parametrize("mode", ["score", "estimate"])
 def test_otherwise_the_best_come_first(mode: str):
-    assert [candidate.worth for candidate in ranked(candidates(TEXTS), mode, 5)] == [4, 3, 2, 1, 0]
+    assert [candidate.worth for candidate in sorted(candidates(TEXTS), key=rank_of(mode, 5))] == [4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("text", ["", "?!", "…"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.tags import Vocabulary, coverage, key
+from orchestrator.tags import Vocabulary, key
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,3 @@ def test_a_vocabulary_can_be_made_again_of_its_tags():
     assert first.tags == ("recipes", "mathematics", "essay")
     again = Vocabulary(first.tags)
     assert [again.canonical(tag) for tag in given] == [first.canonical(tag) for tag in given]
-
-
-def test_coverage_counts_texts_not_spellings():
-    found = coverage({"a": ["recipes", "recipe"], "b": ["Recipe", "tone"], "c": ["tone"], "d": ["recipes"]})
-    assert list(found.items()) == [("recipes", 3), ("tone", 2)]

@@ -37,7 +37,7 @@ def picture(comparison: Comparison, setting: PoolSetting) -> str:
     left, bottom = MARGIN + drawing.names_width(names), drawing.bottom_of(len(names))
     panels = [_panel_of(side, left + place * (_PANEL + BETWEEN), bottom) for place, side in enumerate(sides)]
     parts = [part for side, panel in zip(sides, panels, strict=True) for part in _panel(side, panel, names)]
-    told, foot = _told(names, sides), _foot(comparison, setting, sides)
+    told, foot = _told(names, sides), _foot(setting, sides)
     # A single panel is narrower than what is written above and below it.
     width = max(panels[-1].right + MARGIN, 900.0)
     return drawing.document(headline(comparison, setting), told, names, foot, parts, width=width)
@@ -103,7 +103,7 @@ def _spread(side: Side, found: Estimate) -> str:
     return f"[{low}, {high}]"
 
 
-def _foot(comparison: Comparison, setting: PoolSetting, sides: Sequence[Side]) -> list[str]:
+def _foot(setting: PoolSetting, sides: Sequence[Side]) -> list[str]:
     generator, responder = (shorten(spoken(name), 30) for name in (setting.generator, setting.responder))
     shown = [found for side in sides for found in side.shown.values()]
     bars = any(found.interval for found in shown)

@@ -85,7 +85,7 @@ def notes(comparison: Comparison, setting: PoolSetting, escape: Callable[[str], 
         _certainty(comparison),
         _inside(standings),
         *_training(standings),
-        *_thin(standings, setting, lambda text: escape(spoken(text))),
+        *_thin(standings, lambda text: escape(spoken(text))),
         _claims(),
     ]
 
@@ -171,7 +171,7 @@ def _training(standings: Sequence[Standing]) -> list[str]:
     ]
 
 
-def _thin(standings: Sequence[Standing], setting: PoolSetting, shown: Callable[[str], str]) -> list[str]:
+def _thin(standings: Sequence[Standing], shown: Callable[[str], str]) -> list[str]:
     """What the figures had to do without."""
     said = []
     if lost := [f"{one.arm} {one.lost} of {one.prompts:,}" for one in standings if one.lost]:
