@@ -63,11 +63,13 @@ def runs_by_status(connection: Connection) -> Mapping[str, int]:
 
 
 def nodes_open(connection: Connection) -> int:
-    """Nodes that are not settled: their trees still grow, so there are never many trees to look into."""
+    """Nodes that are not settled, of runs that have not ended: their trees still grow, so there are never many trees to
+    look into. What a run that was cancelled left behind waits for nothing.
+    """
     query = """
-        SELECT count(*) FROM trees t
+        SELECT count(*) FROM trees t JOIN runs r ON r.id = t.run_id
         CROSS JOIN LATERAL (SELECT n.status FROM nodes n WHERE n.tree_id = t.id OFFSET 0) AS n
-        WHERE t.status = 'growing' AND n.status IN ('proposed', 'generated')
+        WHERE r.status IN ('running', 'paused') AND t.status = 'growing' AND n.status IN ('proposed', 'generated')
     """
     return int(connection.execute(text(query)).scalar_one())
 

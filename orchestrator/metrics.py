@@ -168,7 +168,11 @@ def _grown(connection: Connection) -> Iterator[Metric]:
     about = "Nodes that are scored, unscored, rejected or failed, by reason."
     nodes = _by_reason(totals.everywhere(connection, "seeds", "evolved"), good="scored")
     yield _counters("nodes", about, ("status", "reason"), nodes)
-    yield _gauge("nodes_open", "Nodes that wait for a text or a score.", gauges.nodes_open(connection))
+    yield _gauge(
+        "nodes_open",
+        "Nodes that wait for a text or a score, of runs that have not ended.",
+        gauges.nodes_open(connection),
+    )
     about = "Texts generated for pools, kept or rejected, by reason."
     texts = _by_reason(totals.everywhere(connection, "texts"), good="kept")
     yield _counters("texts", about, ("status", "reason"), texts)

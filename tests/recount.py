@@ -27,7 +27,10 @@ RECOUNTS = {
         "SELECT coalesce(reason, ''), status, count(*) FROM nodes WHERE status NOT IN ('proposed', 'generated')"
         " GROUP BY 1, 2"
     ),
-    "nodes_open": "SELECT count(*) FROM nodes WHERE status IN ('proposed', 'generated')",
+    "nodes_open": (
+        "SELECT count(*) FROM nodes n JOIN trees t ON t.id = n.tree_id JOIN runs r ON r.id = t.run_id"
+        " WHERE n.status IN ('proposed', 'generated') AND t.status <> 'cut' AND r.finished_at IS NULL"
+    ),
     "texts_total": (
         "SELECT coalesce(reason, ''), status, count(*) FROM instructions WHERE origin = 'generated' GROUP BY 1, 2"
     ),

@@ -16,7 +16,7 @@ from db.errors import ConfigError
 from db.exposition import Page, Place
 from db.records import Caps
 from orchestrator.metrics import Figures
-from orchestrator.steering import pause
+from orchestrator.steering import cancel, pause
 from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
 from tests.recount import Series, differences, of, read
@@ -151,6 +151,19 @@ def test_a_run_that_is_near_its_cap_is_seen_beside_one_that_is_not(engine: Engin
     series = told(engine)
     assert of(series, "budget_share_left") == pytest.approx({("calls",): 0.07, ("seconds",): 0.2})
     assert of(series, "budget_left") == {("calls",): 1_000_070, ("seconds",): 20}
+
+
+def test_what_a_cancelled_run_left_undone_waits_no_more(engine: Engine):
+    start(engine).tick()
+    assert told(engine)["nodes_open", ()] == 3
+    with engine.begin() as connection:
+        pause(connection, "night")
+    assert told(engine)["nodes_open", ()] == 3
+    with engine.begin() as connection:
+        cancel(connection, "night")
+    series = told(engine)
+    assert series["nodes_open", ()] == 0
+    assert differences(engine, series) == []
 
 
 def test_a_reason_that_is_none_of_ours_is_no_label_of_its_own(engine: Engine):
