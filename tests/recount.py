@@ -14,6 +14,17 @@ _STATES = """
          WHEN k.state = 'leased' THEN 'leased'
          WHEN k.applied_at IS NULL THEN 'unapplied' ELSE 'dead' END
 """
+_LENGTHS = "'0.1', '0.25', '0.5', '1.0', '2.5', '5.0', '10.0', '30.0', '60.0', '120.0', '300.0', '600.0', '+Inf'"
+
+
+def _upto(column: str) -> str:
+    """How many tasks were at most so long."""
+    return f"""
+        SELECT (ARRAY[{_LENGTHS}])[place], kind, sum(sum(n)) OVER (PARTITION BY kind ORDER BY place)
+        FROM minutes, unnest({column}) WITH ORDINALITY AS lengths (n, place) GROUP BY kind, place
+    """
+
+
 # Values of the labels, in the order of the labels' names, and the value.
 RECOUNTS = {
     "calls_total": "SELECT endpoint, outcome, role, count(*) FROM calls GROUP BY 1, 2, 3",
@@ -44,7 +55,25 @@ RECOUNTS = {
     "task_retries_total": "SELECT kind, sum(retries) FROM minutes GROUP BY 1",
     "task_wait_seconds_sum": "SELECT kind, sum(wait_s) FROM minutes GROUP BY 1",
     "task_run_seconds_sum": "SELECT kind, sum(run_s) FROM minutes GROUP BY 1",
+    "task_wait_seconds_count": "SELECT kind, sum(n) FROM minutes, unnest(waits) AS n GROUP BY 1",
+    "task_run_seconds_count": "SELECT kind, sum(n) FROM minutes, unnest(runs) AS n GROUP BY 1",
+    "task_wait_seconds_bucket": _upto("waits"),
+    "task_run_seconds_bucket": _upto("runs"),
     "tasks": f"SELECT k.kind, {_STATES}, count(*) FROM tasks k JOIN runs r ON r.id = k.run_id GROUP BY 1, 2",
+}
+_NOW = "another moment later: there is nothing to hold it against"
+_LIMITER = "kept by the limiter, not in rows"
+_OWN = "of one process, not in rows"
+# What has no recount, and why.
+NOT_RECOUNTED = {
+    **dict.fromkeys(("task_oldest_ready_seconds", "scheduler_lag_seconds", "scrape_seconds"), _NOW),
+    **dict.fromkeys(("database_up", "broker_up", "database_dead_rows", "database_connections"), _NOW),
+    **dict.fromkeys(("workers", "worker_slots", "worker_slots_busy"), "who lives is a matter of seconds, and of beats"),
+    **dict.fromkeys(("budget_left", "budget_share_left"), "told from the run's own row, which `laws` recounts"),
+    **dict.fromkeys(("endpoint_breaker", "endpoint_pace", "endpoint_in_flight", "endpoint_paused_seconds"), _LIMITER),
+    **dict.fromkeys(("endpoint_requests_total", "endpoint_retries_total"), _LIMITER),
+    **dict.fromkeys(("endpoint_limited_total", "endpoint_wait_seconds_total"), _LIMITER),
+    **dict.fromkeys(("slots", "slots_busy", "tasks_handled_total"), _OWN),
 }
 
 

@@ -19,7 +19,7 @@ from orchestrator.metrics import Figures
 from orchestrator.steering import cancel, pause
 from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
-from tests.recount import Series, differences, of, read
+from tests.recount import NOT_RECOUNTED, RECOUNTS, Series, differences, of, read
 from workers.contracts import Kind
 from workers.llm.address import Address
 from workers.llm.limits import RedisLimiter, Take
@@ -227,14 +227,32 @@ def test_a_place_that_is_none(place: str):
         Place.of(place)
 
 
-def test_nothing_asks_for_a_series_that_is_not_exported(engine: Engine, redis_url: str):
+def registered(engine: Engine, broker: str) -> CollectorRegistry:
+    """What orchestrators and workers tell."""
     registry = CollectorRegistry()
-    registry.register(Figures(engine, redis_url))
+    registry.register(Figures(engine, broker))
     registry.register(OwnFigures(Held(), Slots(1)))
+    return registry
+
+
+def exported(registry: CollectorRegistry) -> set[str]:
+    """The names of all series, whether or not there are any now."""
+    types = re.findall(r"^# TYPE instructree_(\S+) (\w+)", generate_latest(registry).decode(), re.M)
+    parts = {"histogram": ("_bucket", "_count", "_sum")}
+    return {name + part for name, kind in types for part in parts.get(kind, ("",))}
+
+
+def test_every_series_is_recounted_or_there_is_a_reason_why_not(engine: Engine, redis_url: str):
+    assert not RECOUNTS.keys() & NOT_RECOUNTED.keys()
+    assert exported(registered(engine, redis_url)) == RECOUNTS.keys() | NOT_RECOUNTED.keys()
+
+
+def test_nothing_asks_for_a_series_that_is_not_exported(engine: Engine, redis_url: str):
+    registry = registered(engine, redis_url)
     ProcessCollector(namespace="instructree", registry=registry)
-    exported = set(re.findall(r"^# TYPE (\S+)", generate_latest(registry).decode(), re.M))
+    told_of = exported(registry)
     asked = [*panels(), *((rule["alert"], rule["expr"]) for rule in ALERTS)]
     assert len(asked) > 40
     for where, expression in asked:
-        for name in re.findall(r"\binstructree_\w+", expression):
-            assert {name, name.removesuffix("_bucket")} & exported, (where, name)
+        for name in re.findall(r"\binstructree_(\w+)", expression):
+            assert name in told_of, (where, name)
