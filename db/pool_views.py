@@ -3,7 +3,7 @@
 What can be long is answered with a bounded sample: a page or a display never holds all texts of a run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,28 +114,6 @@ class SeedMove:
     origin: str
     reason: str
     text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A demonstration."""
-
-    ordinal: int
-    origin: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeExample:
-    """An accepted example with the demonstrations that its instruction was generated from."""
-
-    ordinal: int
-    instance: int
-    round: int
-    instruction: str
-    input: str
-    output: str | None
-    shown: tuple[Shown, ...]
 
 
 def _one(connection: Connection, query: str, run_id: int) -> Row[Any]:
@@ -274,7 +252,7 @@ def _refusals(connection: Connection, rows: str, run_id: int) -> list[Refusal]:
 
 
 # A sample that is the same each time it is drawn, and does not prefer the beginning of a run.
-_AT_RANDOM = "md5(:run || ':' || {})"
+AT_RANDOM = "md5(:run || ':' || {})"
 
 
 def refused_texts(connection: Connection, run_id: int, *, each: int) -> list[RefusedText]:
@@ -282,7 +260,7 @@ def refused_texts(connection: Connection, run_id: int, *, each: int) -> list[Ref
     query = f"""
         WITH drawn AS (
             SELECT ordinal, round, reason, text, similarity, nearest, count(*) OVER (PARTITION BY reason) AS often,
-                   row_number() OVER (PARTITION BY reason ORDER BY {_AT_RANDOM.format("ordinal")}) AS place
+                   row_number() OVER (PARTITION BY reason ORDER BY {AT_RANDOM.format("ordinal")}) AS place
             FROM instructions WHERE run_id = :run AND status = 'rejected'
         )
         SELECT s.ordinal, s.round, s.reason, s.text, s.similarity, s.nearest,
@@ -301,7 +279,7 @@ def refused_instances(connection: Connection, run_id: int, *, each: int) -> list
             SELECT ordinal, instance, status, reason, instruction, input, output,
                    count(*) OVER (PARTITION BY status, reason) AS often,
                    row_number() OVER (PARTITION BY status, reason
-                                      ORDER BY {_AT_RANDOM.format("ordinal || ':' || instance")}) AS place
+                                      ORDER BY {AT_RANDOM.format("ordinal || ':' || instance")}) AS place
             FROM examples WHERE run_id = :run AND ordinal IS NOT NULL AND status IN ('rejected', 'failed')
         )
         SELECT ordinal, status, reason, instruction, input, output FROM drawn
@@ -326,39 +304,3 @@ def moves(connection: Connection, run_id: int, *, most: int) -> list[SeedMove]:
         )
         for row in connection.execute(text(query), {"run": run_id, "most": most})
     ]
-
-
-def made_examples(connection: Connection, run_id: int, *, most: int) -> list[MadeExample]:
-    """At most `most` accepted examples, at random but always the same, in the order of their instructions."""
-    # Drawn before anything is joined: however many examples there are, a few rows of instructions are looked up.
-    query = f"""
-        WITH drawn AS MATERIALIZED (
-            SELECT ordinal, instance, instruction, input, output FROM examples
-            WHERE run_id = :run AND ordinal IS NOT NULL AND status = 'accepted'
-            ORDER BY {_AT_RANDOM.format("ordinal || ':' || instance")} LIMIT :most
-        )
-        SELECT d.*, i.round, i.shown FROM drawn d JOIN instructions i ON i.run_id = :run AND i.ordinal = d.ordinal
-        ORDER BY d.ordinal, d.instance
-    """
-    rows = connection.execute(text(query), {"run": run_id, "most": most}).all()
-    known = _shown(connection, run_id, sorted({ordinal for row in rows for ordinal in row.shown}))
-    return [
-        MadeExample(
-            ordinal=row.ordinal,
-            instance=row.instance,
-            round=row.round,
-            instruction=row.instruction,
-            input=row.input,
-            output=row.output,
-            shown=tuple(known[ordinal] for ordinal in row.shown if ordinal in known),
-        )
-        for row in rows
-    ]
-
-
-def _shown(connection: Connection, run_id: int, ordinals: Sequence[int]) -> dict[int, Shown]:
-    rows = connection.execute(
-        text("SELECT ordinal, origin, text FROM instructions WHERE run_id = :run AND ordinal = ANY (:ordinals)"),
-        {"run": run_id, "ordinals": list(ordinals)},
-    )
-    return {row.ordinal: Shown(**row._mapping) for row in rows}

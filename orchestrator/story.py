@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from db import examples, minutes, nodes, pool_views, pools, runs, verdicts, views
+from db import examples, minutes, nodes, pool_rows, pool_views, pools, runs, verdicts, views
 from db.records import NodeRow, RolloutRow, Run, TreeRow
 from orchestrator.pool_status import is_pool, stages_of
 from orchestrator.report.choice import shown
 from orchestrator.report.model import NodeCost, NodeId, RoleSpend, RunStory, TreeStory
+from orchestrator.report.oddities import MOST, strangest_texts
 from orchestrator.report.page import render
-from orchestrator.report.pool_model import PoolStory
+from orchestrator.report.pool_model import OddExample, PoolStory
 from orchestrator.report.pool_page import EACH, EXAMPLES, MOVES, render_pool
 
 _TOGETHER = 500
@@ -83,11 +84,21 @@ def pool_story_of(connection: Connection, run: Run) -> PoolStory:
         refused_instances=tuple(pool_views.refused_instances(connection, run.id, each=EACH)),
         moves=tuple(pool_views.moves(connection, run.id, most=MOVES)),
         moved=pool_views.seed_moves(connection, run.id),
-        examples=tuple(pool_views.made_examples(connection, run.id, most=EXAMPLES)),
+        examples=tuple(pool_rows.made_examples(connection, run.id, most=EXAMPLES)),
+        best=tuple(pool_rows.bringing_most(connection, run.id, most=MOST)),
+        brought=pool_rows.brought(connection, run.id),
+        strangest=_strangest(connection, run),
         spend=_spend(connection, run),
         minutes=tuple(minutes.of_run(connection, run.id)),
         verdicts=verdicts.counts(connection, run.id),
     )
+
+
+def _strangest(connection: Connection, run: Run) -> tuple[OddExample, ...]:
+    """All texts are read for it, one after the other; those that are shown are read again."""
+    why = dict(strangest_texts(pool_rows.texts(connection, run.id)))
+    found = pool_rows.made_at(connection, run.id, list(why))
+    return tuple(OddExample(example=one, why=why[one.ordinal, one.instance]) for one in found)
 
 
 def _spend(connection: Connection, run: Run) -> tuple[RoleSpend, ...]:

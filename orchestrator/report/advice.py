@@ -1,4 +1,4 @@
-"""What to change next time: each rule looks at figures that the report shows anyway, and says what it would do.
+"""What to change next time with trees: each rule looks at figures that the report shows, and says what it would do.
 
 A rule speaks only where the figures carry it: where there are enough cases, and an interval does not hold zero.
 """
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from orchestrator.report.model import Fates, Report
 from orchestrator.report.night import Night
 
-# So many cases, before a share says anything.
-_ENOUGH = 20
-_MANY = 0.2
-_SOME = 0.05
+# So many cases, before a share says anything; shares that are worth a word, of what is wrong often and of what is rare.
+ENOUGH = 20
+MANY = 0.2
+SOME = 0.05
 # Reasons by which a text that a stronger model would have got right is turned down.
 _WEAK = (
     *("unchanged", "scaffolding", "copied_demonstration", "off_topic", "answer", "refusal", "wrong_language"),
@@ -33,7 +33,7 @@ def advice(report: Report, night: Night | None) -> tuple[Advice, ...]:
     found: list[Advice] = []
     for rule in _RULES:
         found += rule(report)
-    return (*found, *_of_night(night))
+    return (*found, *of_night(night))
 
 
 def _cut_short(report: Report) -> Iterator[Advice]:
@@ -55,7 +55,7 @@ def _judge_blind(report: Report) -> Iterator[Advice]:
 
 def _judge_unreadable(report: Report) -> Iterator[Advice]:
     share = _share(report.nodes, ("judge_unreadable", "no_logprobs", "no_score_token", "off_scale"))
-    if share > _SOME:
+    if share > SOME:
         yield Advice(
             seen=f"{share:.0%} of the nodes have no score because the judge's answer could not be read",
             do="use a judge with a JSON schema (json_mode) or log-probabilities: docs/judges.md says which suits it",
@@ -64,7 +64,7 @@ def _judge_unreadable(report: Report) -> Iterator[Advice]:
 
 def _evolver_weak(report: Report) -> Iterator[Advice]:
     share = _share(report.nodes, _WEAK)
-    if share > _MANY:
+    if share > MANY:
         yield Advice(
             seen=f"{share:.0%} of the nodes were turned down for what the evolver wrote",
             do="a stronger evolver saves these calls; for the worst operator, `instructree operators improve`",
@@ -73,7 +73,7 @@ def _evolver_weak(report: Report) -> Iterator[Advice]:
 
 def _cut_off(report: Report) -> Iterator[Advice]:
     share = _share(report.nodes, ("cut_off",))
-    if share > _SOME:
+    if share > SOME:
         yield Advice(
             seen=f"{share:.0%} of the nodes were cut off at the end of their room",
             do="raise roles.evolver.max_tokens",
@@ -82,7 +82,7 @@ def _cut_off(report: Report) -> Iterator[Advice]:
 
 def _copies(report: Report) -> Iterator[Advice]:
     share = _share(report.nodes, ("duplicate",))
-    if share > _MANY:
+    if share > MANY:
         yield Advice(
             seen=f"{share:.0%} of the nodes were too near to what the run had",
             do="more seeds, or more operators, before more nodes of the same; or a higher temperature of the evolver",
@@ -94,7 +94,7 @@ def _operators(report: Report) -> Iterator[Advice]:
     for gain in report.operators:
         told = gain.gains["reward"]
         half = told.half_interval
-        if told.mean is not None and half is not None and told.n >= _ENOUGH and told.mean + half < 0:
+        if told.mean is not None and half is not None and told.n >= ENOUGH and told.mean + half < 0:
             yield Advice(
                 seen=f"operator {gain.operator} lost {-told.mean:.2f} points on average (of {told.n}, ±{half:.2f})",
                 do="leave it out (search.operators), or rewrite it with `instructree operators improve`",
@@ -104,7 +104,7 @@ def _operators(report: Report) -> Iterator[Advice]:
 def _harvest_full(report: Report) -> Iterator[Advice]:
     told = report.headline
     size = told.examples_accepted
-    if told.status == "done" and size >= _ENOUGH and told.nodes_scored > 10 * size:
+    if told.status == "done" and size >= ENOUGH and told.nodes_scored > 10 * size:
         yield Advice(
             seen=f"{told.nodes_scored:,} scored nodes became {size:,} rows",
             do="raise harvest.size: a row more costs one answer, and the nodes are paid for",
@@ -115,7 +115,7 @@ def _share(fates: Fates, reasons: Iterable[str]) -> float:
     """Of all nodes those that ended so; 0 where there are too few to tell."""
     names = frozenset(reasons)
     count = sum(found.count for found in fates.reasons if found.reason in names)
-    return count / fates.total if fates.total >= _ENOUGH else 0.0
+    return count / fates.total if fates.total >= ENOUGH else 0.0
 
 
 _RULES: tuple[Callable[[Report], Iterable[Advice]], ...] = (
@@ -133,7 +133,7 @@ _CURES = (
 )
 
 
-def _of_night(night: Night | None) -> Iterator[Advice]:
+def of_night(night: Night | None) -> Iterator[Advice]:
     """One line for each cause that took a tenth of the time or more."""
     if night is None:
         return

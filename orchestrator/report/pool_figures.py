@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def headline(story: PoolStory) -> PoolHeadline:
     run, counts = story.run, story.counts
-    steps = _steps(story.batches)
+    steps = steps_taken(story.batches)
     good = [batch for batch in steps if batch.reason is None]
     return PoolHeadline(
         name=run.name,
@@ -55,7 +55,7 @@ def headline(story: PoolStory) -> PoolHeadline:
     )
 
 
-def _steps(batches: Iterable[BatchRow]) -> list[BatchRow]:
+def steps_taken(batches: Iterable[BatchRow]) -> list[BatchRow]:
     """Those that had their step, in its order."""
     return sorted((batch for batch in batches if batch.seconds is not None), key=lambda batch: batch.step)
 
@@ -100,7 +100,7 @@ def step_spans(story: PoolStory) -> list[StepSpan]:
             gradient_norm=describe(row.gradient_norm for row in rows if row.reason is None).mean,
             marked=tuple(sorted(Counter(row.reason for row in rows if row.reason is not None).items())),
         )
-        for rows in _parts(_steps(story.batches))
+        for rows in _parts(steps_taken(story.batches))
     ]
 
 

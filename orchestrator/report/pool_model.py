@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from db.minutes import Minute
+from db.pool_rows import Brought, MadeExample
 from db.pool_views import (
-    MadeExample,
     PoolCounts,
     Refusal,
     RefusedInstance,
@@ -23,10 +23,19 @@ from orchestrator.report.model import RoleSpend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OddExample:
+    """`why`: what is strange about it."""
+
+    example: MadeExample
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStory:
     """Everything the report tells. The texts in it are samples, as many as the page shows; the counts are of all.
 
-    moves: the latest changes of the seed pool, in their order; `moved` counts all of them.
+    moves: the latest changes of the seed pool, in their order; `moved` counts all of them. best: the examples whose
+    instructions bring most to their answers; `brought` says of how many training told that.
     """
 
     run: Run
@@ -41,6 +50,9 @@ class PoolStory:
     moves: tuple[SeedMove, ...]
     moved: SeedMoves
     examples: tuple[MadeExample, ...]
+    best: tuple[MadeExample, ...]
+    brought: Brought
+    strangest: tuple[OddExample, ...]
     spend: tuple[RoleSpend, ...]
     minutes: tuple[Minute, ...] = ()
     verdicts: Mapping[str, int] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from orchestrator.report import plots
 from orchestrator.report.frame import environment, policy, source
 from orchestrator.report.night import night
 from orchestrator.report.panels import Marked, compared
+from orchestrator.report.pool_advice import pool_advice
 from orchestrator.report.pool_figures import headline, prompts_lost, round_spans, step_spans
 from orchestrator.report.pool_model import PoolStory, RoundSpan, StepSpan
 from orchestrator.report.spending import ranked
@@ -45,6 +46,7 @@ def render_pool(story: PoolStory) -> str:
     jinja = environment()
     style = source(jinja, "style.css") + source(jinja, "pool.css")
     rounds, steps = round_spans(story), step_spans(story)
+    told = night(story.minutes, story.run.changes)
     return jinja.get_template("pool.html.j2").render(
         h=headline(story),
         story=story,
@@ -59,9 +61,10 @@ def render_pool(story: PoolStory) -> str:
         plots=_plots(rounds, steps),
         texts=_texts(story),
         instances=_instances(story),
-        night=night(story.minutes, story.run.changes),
+        night=told,
         turns=turns(story.run.changes, story.minutes),
         spend=ranked(story.spend),
+        advice=pool_advice(story, told),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from db import pool_views, pools, runs, totals, views
+from db import pool_rows, pool_views, pools, runs, totals, views
 from db.records import BatchRow, Caps, InstanceRow, InstructionRow, LessonRow, RoundRow, Run, SeedEventRow
 from orchestrator.begin import begin
 from orchestrator.config import build
@@ -207,8 +207,8 @@ def test_the_samples_of_a_page_are_bounded_and_hold_what_belongs_together(engine
         (copy, undoable) = pool_views.refused_texts(connection, run.id, each=1)
         instances = pool_views.refused_instances(connection, run.id, each=2)
         (latest,) = pool_views.moves(connection, run.id, most=1)
-        made = pool_views.made_examples(connection, run.id, most=2)
-        again = pool_views.made_examples(connection, run.id, most=2)
+        made = pool_rows.made_examples(connection, run.id, most=2)
+        again = pool_rows.made_examples(connection, run.id, most=2)
     assert (copy.text, copy.nearest_text, copy.nearest_origin, copy.similarity) == (
         "Name one colour.",
         "Name a colour.",
@@ -220,6 +220,40 @@ def test_the_samples_of_a_page_are_bounded_and_hold_what_belongs_together(engine
     assert (latest.event, latest.text) == ("left", "Seed number 1")
     assert made == again and len(made) == 2
     assert [shown.text for shown in made[0].shown] == ["Seed number 0", "Seed number 2"]
+
+
+def test_the_best_are_those_that_training_found_to_bring_most(engine: Engine, run: Run):
+    with engine.begin() as connection:
+        learnt = [
+            LessonRow(round=0, batch=0, ordinal=6, tokens=4, loss=3.0, gradient_norm=2.0, brings=1.5, reason=None),
+            LessonRow(round=0, batch=1, ordinal=8, tokens=4, loss=3.0, gradient_norm=2.0, brings=-0.5, reason=None),
+        ]
+        pools.train(connection, run.id, [], learnt)
+        best = pool_rows.bringing_most(connection, run.id, most=20)
+        (first,) = pool_rows.bringing_most(connection, run.id, most=1)
+        brought = pool_rows.brought(connection, run.id)
+    assert [(one.instruction, one.brings) for one in best] == [("Add two numbers.", 1.5), ("Name a colour.", 0.5)]
+    assert first == best[0] and [shown.ordinal for shown in first.shown] == [0, 2]
+    assert (brought.measured, brought.nothing) == (3, 1)
+
+
+def test_the_strangest_of_all_accepted_examples_is_found_and_shown(engine: Engine, run: Run):
+    with engine.begin() as connection:
+        texts = [(100 + i, f"Say the number {i} in a loud voice.") for i in range(20)]
+        rows = [
+            InstructionRow(ordinal=at, origin="generated", text=said, status="kept", round=0, slot=2, shown=(0,))
+            for at, said in texts
+        ]
+        pools.add(connection, run.id, rows)
+        for at, said in texts:
+            _instances(connection, run.id, at, said, good=True)
+        connection.execute(
+            text("UPDATE examples SET output = repeat('Blue ', 500) WHERE ordinal = 117 AND status = 'accepted'")
+        )
+        told = pool_story_of(connection, run)
+    first = told.strangest[0]
+    assert (first.example.ordinal, first.why) == (117, "an output of 2,500 characters")
+    assert "an output of 2,500 characters" in render_pool(told)
 
 
 def test_the_page_tells_the_story_of_the_rows(engine: Engine, run: Run):

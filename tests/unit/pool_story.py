@@ -8,20 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from db.pool_rows import Brought, MadeExample, Shown
 from db.pool_views import (
-    MadeExample,
     PoolCounts,
     Refusal,
     RefusedInstance,
     RefusedText,
     SeedMove,
     SeedMoves,
-    Shown,
 )
 from db.records import BatchRow, RoundRow
 from orchestrator.generation.stages import Counts, Spend, Stage, table
 from orchestrator.report.model import RoleSpend
-from orchestrator.report.pool_model import PoolStory
+from orchestrator.report.pool_model import OddExample, PoolStory
 from tests.unit.report_story import SEEDS, run
 
 TEXTS = (
@@ -91,6 +90,11 @@ def story(*, seed: int = 7, rounds: int = 40, train: bool = True) -> PoolStory:
         moves=moves,
         moved=SeedMoves(entered=len(moves) // 2, left=len(moves) // 2),
         examples=tuple(_example(rng, 180 + 9 * i) for i in range(12)),
+        best=tuple(replace(_example(rng, 400 + i), brings=2.5 - i / 10) for i in range(20)) if train else (),
+        brought=Brought(measured=good, nothing=good // 50) if train else Brought(measured=0, nothing=0),
+        strangest=tuple(
+            OddExample(example=_example(rng, 500 + i), why=f"an output of {9000 - i:,} characters") for i in range(3)
+        ),
         spend=spend,
     )
 

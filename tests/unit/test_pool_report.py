@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from db.pool_views import MadeExample, Refusal, RefusedInstance, RefusedText, SeedMove, SeedMoves, Shown
+from db.pool_rows import Brought, MadeExample, Shown
+from db.pool_views import Refusal, RefusedInstance, RefusedText, SeedMove, SeedMoves
 from db.records import BatchRow, RoundRow
 from orchestrator.report import PoolStory, render_pool
 from orchestrator.report.plots import BASE, LEFT, RIGHT, TOP, lines, share_bars
@@ -37,6 +38,9 @@ def empty() -> PoolStory:
         moves=(),
         moved=SeedMoves(entered=0, left=0),
         examples=(),
+        best=(),
+        brought=Brought(measured=0, nothing=0),
+        strangest=(),
         spend=(),
     )
 
@@ -102,6 +106,18 @@ def test_a_run_without_a_student_has_no_section_of_training():
     assert 'id="training"' not in page
     assert "no student was trained" in page
     assert "Nobody entered and nobody left" in page
+
+
+def test_rows_to_read_are_the_best_by_what_they_bring_and_the_strangest():
+    told = story(rounds=5)
+    told = replace(told, brought=Brought(measured=1234, nothing=56))
+    text = _text(render_pool(told))
+    assert "The 20 best" in text and "measured 1,234 instructions, of which 56 bring nothing" in text
+    assert text.index("2.50") < text.index("2.40")
+    assert "The 3 strangest" in text and "an output of 9,000 characters" in text
+    assert "What to change next time" in text
+    bare = _text(render_pool(replace(story(rounds=5, train=False), strangest=())))
+    assert "no student has measured it" in bare and "No row lies far from the others" in bare
 
 
 def test_a_run_that_has_just_begun_has_a_page():
@@ -186,6 +202,10 @@ def hostile() -> PoolStory:
                 ordinal=4, instance=0, round=0, instruction=HOSTILE, input=HOSTILE, output=HOSTILE, shown=shown
             ),
         ),
+        best=tuple(replace(one, instruction=HOSTILE, output=HOSTILE, shown=shown) for one in told.best[:1]),
+        strangest=tuple(
+            replace(odd, example=replace(odd.example, instruction=HOSTILE, shown=shown)) for odd in told.strangest
+        ),
         spend=tuple(replace(role, role=HOSTILE, models=(HOSTILE,)) for role in told.spend),
     )
 
@@ -225,16 +245,17 @@ def test_long_runs_are_drawn_with_as_many_marks_as_can_be_told_apart():
 def test_long_texts_do_not_make_a_long_page():
     long = "word " * 100_000
     told = story(rounds=3)
-    made = tuple(
-        replace(one, instruction=long, input=long, output=long, shown=(Shown(ordinal=1, origin="seed", text=long),) * 8)
-        for one in told.examples
+    shown = (Shown(ordinal=1, origin="seed", text=long),) * 8
+    made, best = (
+        tuple(replace(one, instruction=long, input=long, output=long, shown=shown) for one in rows)
+        for rows in (told.examples, told.best)
     )
     refused = tuple(
         replace(row, text=long, nearest_text=long if row.nearest_text else None) for row in told.refused_texts
     )
     moves = tuple(replace(move, text=long, reason=long) for move in told.moves)
-    page = render_pool(replace(told, examples=made, refused_texts=refused, moves=moves))
-    assert len(page.encode()) < 1_500_000
+    page = render_pool(replace(told, examples=made, best=best, refused_texts=refused, moves=moves))
+    assert len(page.encode()) < 2_500_000
 
 
 def test_bars_stand_within_the_chart_and_are_as_high_as_their_share():
