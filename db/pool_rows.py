@@ -94,8 +94,15 @@ def made_at(connection: Connection, run_id: int, places: Sequence[Place]) -> lis
 
 
 def texts(connection: Connection, run_id: int) -> Iterator[tuple[Place, str, str | None]]:
-    """Place, instruction and output of every accepted example in their order, read as they are taken."""
-    query = f"SELECT e.ordinal, e.instance, e.instruction, e.output FROM examples e WHERE {_ACCEPTED} ORDER BY 1, 2"
+    """Place, instruction and output of every accepted example in their order, read as they are taken.
+
+    None for the output of a task of classification: it is a label, which says nothing by its length.
+    """
+    query = f"""
+        SELECT e.ordinal, e.instance, e.instruction, CASE WHEN i.is_classification THEN NULL ELSE e.output END AS output
+        FROM examples e JOIN instructions i ON i.run_id = e.run_id AND i.ordinal = e.ordinal
+        WHERE {_ACCEPTED} ORDER BY 1, 2
+    """
     for row in connection.execute(text(query), {"run": run_id}, execution_options={"yield_per": _TOGETHER}):
         yield (row.ordinal, row.instance), row.instruction, row.output
 

@@ -237,23 +237,31 @@ def test_the_best_are_those_that_training_found_to_bring_most(engine: Engine, ru
     assert (brought.measured, brought.nothing) == (3, 1)
 
 
-def test_the_strangest_of_all_accepted_examples_is_found_and_shown(engine: Engine, run: Run):
-    with engine.begin() as connection:
-        texts = [(100 + i, f"Say the number {i} in a loud voice.") for i in range(20)]
-        rows = [
-            InstructionRow(ordinal=at, origin="generated", text=said, status="kept", round=0, slot=2, shown=(0,))
-            for at, said in texts
-        ]
-        pools.add(connection, run.id, rows)
-        for at, said in texts:
-            _instances(connection, run.id, at, said, good=True)
-        connection.execute(
-            text("UPDATE examples SET output = repeat('Blue ', 500) WHERE ordinal = 117 AND status = 'accepted'")
+def _kept_with(connection: Connection, run_id: int, outputs: dict[int, str], *, classify: bool = False) -> None:
+    """Texts with one good instance each, by their ordinals."""
+    for at, output in outputs.items():
+        said = f"Say the number {at} in a loud voice."
+        row = InstructionRow(ordinal=at, origin="generated", text=said, status="kept", round=0, slot=2, shown=(0,))
+        pools.add(connection, run_id, [row])
+        made = InstanceRow(
+            ordinal=at, instance=0, instruction=said, input="", output=output, status="accepted", reason=None
         )
+        pools.give(connection, run_id, [made], ["r"])
+        pools.settle(connection, run_id, at, is_classification=classify, calls=["r"])
+
+
+def test_the_strangest_of_all_accepted_examples_is_found_and_a_label_is_not_strange_for_being_short(
+    engine: Engine, run: Run
+):
+    with engine.begin() as connection:
+        sentence = "It is said as loudly as one can say it."
+        _kept_with(connection, run.id, dict.fromkeys(range(100, 130), sentence) | {117: sentence * 60})
+        _kept_with(connection, run.id, {130: "Yes", 131: "No"}, classify=True)
         told = pool_story_of(connection, run)
     first = told.strangest[0]
-    assert (first.example.ordinal, first.why) == (117, "an output of 2,500 characters")
-    assert "an output of 2,500 characters" in render_pool(told)
+    assert (first.example.ordinal, first.why) == (117, "an output of 2,340 characters")
+    assert "an output of 2,340 characters" in render_pool(told)
+    assert not {130, 131} & {odd.example.ordinal for odd in told.strangest}
 
 
 def test_the_page_tells_the_story_of_the_rows(engine: Engine, run: Run):
