@@ -22,7 +22,7 @@ from workers.bodies.expand import ExpandTexts, expand
 from workers.bodies.generate import GenerateTexts, Shown, generate
 from workers.bodies.instantiate import instantiate
 from workers.bodies.respond import respond
-from workers.bodies.train import LessonText, train
+from workers.bodies.train import train
 from workers.config import Role, WorkSettings
 from workers.contracts import (
     MAX_ATTEMPTS,
@@ -44,6 +44,7 @@ from workers.prompting import Prompt
 from workers.reading import Brief, Found, Texts
 from workers.traced import task_span
 from workers.training.folders import student_folder
+from workers.training.texts import LessonText
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from workers.training import checkpoints
 from workers.training.errors import StudentUnusable
 from workers.training.settings import StudentSettings
 from workers.training.steps import Learner, begin, restore, save, take_step
-from workers.training.texts import LessonText as LessonText
+from workers.training.texts import LessonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
