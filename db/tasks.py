@@ -321,7 +321,7 @@ def _task(row: Row[tuple[object, ...]]) -> TaskRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class Times:
     """How an ended task went: moments in seconds since 1970, and the token of its last lease. Never claimed: None."""
 
     token: int
@@ -331,7 +331,7 @@ class Course:
     ended_s: float
 
 
-def courses(connection: Connection, ids: Sequence[int]) -> dict[int, Course]:
+def times_of(connection: Connection, ids: Sequence[int]) -> dict[int, Times]:
     def at(moment: ColumnElement[object]) -> ColumnElement[float]:
         return func.extract("epoch", moment).cast(Double)
 
@@ -346,7 +346,7 @@ def courses(connection: Connection, ids: Sequence[int]) -> dict[int, Course]:
             at(func.coalesce(tasks.c.ended_at, _NOW)).label("ended_s"),
         ).where(tasks.c.id.in_(ids))
     )
-    return {row.id: Course(**{name: value for name, value in row._mapping.items() if name != "id"}) for row in rows}
+    return {row.id: Times(**{name: value for name, value in row._mapping.items() if name != "id"}) for row in rows}
 
 
 def close(connection: Connection, applied: Sequence[TaskRow]) -> None:

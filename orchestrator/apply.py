@@ -24,7 +24,7 @@ from workers.contracts import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Settled:
     """What became of one node: told to the core, and written to its row."""
 
     outcome: Outcome
@@ -36,7 +36,7 @@ class Applied:
     """What one finished task brings."""
 
     tree_id: int
-    changes: tuple[Change, ...] = ()
+    settled: tuple[Settled, ...] = ()
     judgements: tuple[JudgementRow, ...] = ()
     examples: tuple[dict[str, Any], ...] = field(default=())
     replayed: int = 0
@@ -49,8 +49,8 @@ def interpret(task: TaskRow) -> Applied:
         return _failed(payload, Reason.BUDGET if task.error == Reason.BUDGET else Reason.TASK_FAILED)
     result = tree_result_of.validate_python(task.result)
     if isinstance(result, ExpandResult):
-        changes = [_evolved(payload.tree_id, child) for child in result.children]
-        return Applied(tree_id=payload.tree_id, changes=tuple(changes), replayed=result.replayed)
+        settled = [_evolved(payload.tree_id, child) for child in result.children]
+        return Applied(tree_id=payload.tree_id, settled=tuple(settled), replayed=result.replayed)
     if isinstance(result, EvaluateResult):
         return replace(_evaluated(payload, result.nodes), replayed=result.replayed)
     return _responded(payload, result)
@@ -60,13 +60,13 @@ def _failed(payload: TreePayload, reason: Reason) -> Applied:
     """No attempt could carry the task out, or none was to be made any more."""
     if isinstance(payload, ExpandPayload):
         lost = [Evolved(key=child.key, failed=reason) for child in payload.children]
-        return Applied(tree_id=payload.tree_id, changes=tuple(_evolved(payload.tree_id, child) for child in lost))
+        return Applied(tree_id=payload.tree_id, settled=tuple(_evolved(payload.tree_id, child) for child in lost))
     if isinstance(payload, EvaluatePayload):
         return _evaluated(payload, [Judged(key=key, reason=reason) for key in payload.nodes])
     return _responded(payload, RespondResult(failed=reason))
 
 
-def _evolved(tree_id: int, child: Evolved) -> Change:
+def _evolved(tree_id: int, child: Evolved) -> Settled:
     outcome: Outcome
     if child.failed is not None:
         outcome, status, reason = Failed(key=child.key), "failed", child.failed
@@ -74,14 +74,14 @@ def _evolved(tree_id: int, child: Evolved) -> Change:
         outcome, status, reason = Rejected(key=child.key), "rejected", child.rejected.value
     else:
         outcome, status, reason = Grown(key=child.key), "generated", None
-    return Change(outcome=outcome, row=_row(tree_id, child.key, status, child.calls, text=child.text, reason=reason))
+    return Settled(outcome=outcome, row=_row(tree_id, child.key, status, child.calls, text=child.text, reason=reason))
 
 
 def _evaluated(payload: TreePayload, found: Sequence[Judged]) -> Applied:
     """A node's own scores are told to the core; later ones, and the held-out judge's, are kept beside them."""
     assert isinstance(payload, EvaluatePayload)
     if payload.sample == 0 and payload.judge == "search":
-        return Applied(tree_id=payload.tree_id, changes=tuple(_judged(payload.tree_id, node) for node in found))
+        return Applied(tree_id=payload.tree_id, settled=tuple(_judged(payload.tree_id, node) for node in found))
     return Applied(tree_id=payload.tree_id, judgements=tuple(_judgement(payload, node) for node in found))
 
 
@@ -113,17 +113,17 @@ def _scores(node: Judged) -> tuple[tuple[str, ...], tuple[float | None, float | 
     return tags, (node.quality, diversity, node.complexity)
 
 
-def _judged(tree_id: int, node: Judged) -> Change:
+def _judged(tree_id: int, node: Judged) -> Settled:
     tags, dimensions = _scores(node)
     present = [value for value in dimensions if value is not None]
     if len(present) < len(dimensions):
         reason = node.reason or Reason.JUDGE_UNREADABLE
         row = _row(tree_id, node.key, "unscored", node.calls, reason=reason, scores=dimensions, tags=tags)
-        return Change(outcome=Unscored(key=node.key), row=row)
+        return Settled(outcome=Unscored(key=node.key), row=row)
     reward = sum(present)
     row = _row(tree_id, node.key, "scored", node.calls, scores=dimensions, tags=tags, reward=reward)
     row = replace(row, judgements=node.judgements, spread=node.spread)
-    return Change(outcome=Scored(key=node.key, reward=reward), row=row)
+    return Settled(outcome=Scored(key=node.key, reward=reward), row=row)
 
 
 def _row(

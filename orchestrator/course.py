@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from db.records import Run, TaskRow
 
 # The (id, kind) of tasks to hint.
-Hints = list[tuple[int, str]]
+Due = list[tuple[int, str]]
 
 
 class Course(Protocol):
@@ -30,6 +30,6 @@ class Course(Protocol):
         """Takes in what workers found; returns how many calls were replayed."""
         ...
 
-    def step(self, connection: Connection, run: Run) -> Hints:
+    def step(self, connection: Connection, run: Run) -> Due:
         """Asks for what comes next, or ends the run."""
         ...

@@ -16,7 +16,7 @@ from db.records import Run, Spend, TaskRow
 from orchestrator import outages
 from orchestrator.budget import Prompts
 from orchestrator.config import PoolConfig, RunConfig, TreeConfig, present_config
-from orchestrator.course import Course, Hints
+from orchestrator.course import Course, Due
 from orchestrator.endings import pause
 from orchestrator.traces import Traces
 from orchestrator.trees import Trees
@@ -59,7 +59,7 @@ class Driver:
         """Nothing to drive any more: the run has ended, or its user has stopped it for now."""
         return self._run.status != "running"
 
-    def tick(self) -> tuple[bool, Hints]:
+    def tick(self) -> tuple[bool, Due]:
         """One round. Returns whether anything moved, and the (id, kind) of tasks to hint.
 
         Raises:
@@ -78,7 +78,7 @@ class Driver:
             self._traces.forget()
             raise
 
-    def sweep(self, hint_age_s: float = HINT_AGE_S, *, stall_s: float | None = None) -> Hints:
+    def sweep(self, hint_age_s: float = HINT_AGE_S, *, stall_s: float | None = None) -> Due:
         """Frees what dead workers held, and returns due tasks whose hint seems lost; pauses on a broken endpoint, and
         announces a run in which nothing has moved for `stall_s`, and before that an endpoint that is down.
         """
@@ -101,7 +101,7 @@ class Driver:
         with self._engine.begin() as connection:
             runs.let_go(connection, self._run)
 
-    def _round(self, connection: Connection) -> tuple[bool, Hints]:
+    def _round(self, connection: Connection) -> tuple[bool, Due]:
         if self._run.changes != self._changes:
             self._take_in_changes()
         if not self._loaded:

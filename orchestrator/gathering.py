@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from db import judgements, nodes, runs
 from db.records import JudgementRow, NodeRow, TreeRow
+from orchestrator.choosing import Candidate, Rank, rank_of
 from orchestrator.config import TreeConfig
 from orchestrator.forest import Growing, restored
-from orchestrator.pool import Candidate, Rank, rank_of
 from orchestrator.search import candidates
 from orchestrator.search.harvest import estimates, evolved
 from orchestrator.seeds import Seed

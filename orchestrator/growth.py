@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from db import nodes, runs, tasks
 from db.records import NewTask, NodeRow, RolloutRow, Run, Spend, TreeRow
-from orchestrator.apply import Applied, Change
+from orchestrator.apply import Applied, Settled
 from orchestrator.budget import Prompts, calls_for, committed, out_of_time, share_in_evolutions, worst_case
 from orchestrator.config import TreeConfig
 from orchestrator.forest import Growing, node_row, planted, restored, rollout_row
@@ -94,12 +94,12 @@ class Growth:
         for applied in news:
             growing = self._growing.get(applied.tree_id)
             if growing is not None:
-                fresh = [change for change in applied.changes if not growing.tree.node(change.row.key).is_settled]
+                fresh = [one for one in applied.settled if not growing.tree.node(one.row.key).is_settled]
                 heard += self._heard(growing, self._intake.weigh(growing.tree, fresh))
         return heard
 
-    def _heard(self, growing: Growing, changes: Sequence[Change]) -> list[NodeRow]:
-        known = [change.row for change in changes if tell(growing.tree, change.outcome)]
+    def _heard(self, growing: Growing, settled: Sequence[Settled]) -> list[NodeRow]:
+        known = [one.row for one in settled if tell(growing.tree, one.outcome)]
         growing.count(known)
         self._stir(growing)
         return known

@@ -13,13 +13,13 @@ from sqlalchemy import Connection
 from db import examples, nodes, runs, tasks, views
 from db.records import NewTask, Run, Spend
 from orchestrator.budget import Prompts, committed, out_of_time
+from orchestrator.choosing import Candidate, Choice, Verdict
 from orchestrator.config import TreeConfig
-from orchestrator.course import Hints
+from orchestrator.course import Due
 from orchestrator.endings import end
 from orchestrator.gathering import GENEROUS, Gathering
 from orchestrator.growth import Writes
 from orchestrator.issue import NOTHING, Purse, judging_task, response_task
-from orchestrator.pool import Candidate, Choice, Verdict
 from workers.contracts import Reason
 
 # Candidates gone through at once.
@@ -47,7 +47,7 @@ class Harvest:
         """What was gathered is not to be relied upon."""
         self._gathering = self._choice = None
 
-    def begin(self, connection: Connection, run: Run) -> Hints:
+    def begin(self, connection: Connection, run: Run) -> Due:
         """All trees have grown as far as they will, or have been judged again: gathers, then takes the next phase."""
         again = bool(self._chosen.again) and run.phase == "growing"
         gathering = self._gathering or self._fresh(again=again)
@@ -56,7 +56,7 @@ class Harvest:
             return []
         return self._judge_again(connection, run, gathering) if again else self._choose(connection, run, gathering)
 
-    def step(self, connection: Connection, run: Run) -> Hints:
+    def step(self, connection: Connection, run: Run) -> Due:
         """Goes on once nothing is under way any more."""
         if run.phase == "responding":
             self._await_responses(connection, run)
@@ -70,7 +70,7 @@ class Harvest:
             return Gathering(self._config, math.ceil(GENEROUS * self._chosen.size), generous=True)
         return Gathering(self._config, _ROOM * self._chosen.size + _MORE)
 
-    def _judge_again(self, connection: Connection, run: Run, gathering: Gathering) -> Hints:
+    def _judge_again(self, connection: Connection, run: Run, gathering: Gathering) -> Due:
         best = gathering.first()
         repeats = 1 + self._config.work.judges.repeats
         wanted = [
@@ -87,7 +87,7 @@ class Harvest:
             return Spend()
         return response_task(0, "", self._config.work, self._prompts).reserved.times(min(count, self._chosen.size))
 
-    def _choose(self, connection: Connection, run: Run, gathering: Gathering) -> Hints:
+    def _choose(self, connection: Connection, run: Run, gathering: Gathering) -> Due:
         """Goes through the next candidates; after the last, examples are made of those that were accepted."""
         order = gathering.first()
         choice = self._choice or Choice(gathering.seeds, size=self._chosen.size, duplicate=self._chosen.duplicate)
@@ -102,7 +102,7 @@ class Harvest:
             return []
         return self._settle(connection, run, choice.verdicts)
 
-    def _settle(self, connection: Connection, run: Run, verdicts: Sequence[Verdict]) -> Hints:
+    def _settle(self, connection: Connection, run: Run, verdicts: Sequence[Verdict]) -> Due:
         """Makes examples, and asks for what is still to be known of them."""
         waiting = "pending" if self._chosen.responses else "accepted"
         examples.propose(connection, [_row(run.id, verdict, waiting) for verdict in verdicts])
@@ -113,13 +113,13 @@ class Harvest:
             self._await_responses(connection, run)
         return added
 
-    def _ask_responses(self, connection: Connection, run: Run) -> Hints:
+    def _ask_responses(self, connection: Connection, run: Run) -> Due:
         """One task per example that waits; those the budget cannot pay for fail with that reason."""
         waiting = examples.pending(connection, run.id) if self._chosen.responses else []
         wanted = [response_task(e.tree_id, e.node_key, self._config.work, self._prompts) for e in waiting]
         return self._issue(connection, run, wanted)
 
-    def _ask_examiner(self, connection: Connection, run: Run, accepted: Sequence[Candidate]) -> Hints:
+    def _ask_examiner(self, connection: Connection, run: Run, accepted: Sequence[Candidate]) -> Due:
         """Has examples, and the seeds they come of, scored by the judge that no search has seen."""
         if not self._chosen.held_out:
             return []
@@ -132,7 +132,7 @@ class Harvest:
         ]
         return self._issue(connection, runs.by_id(connection, run.id), wanted)
 
-    def _issue(self, connection: Connection, run: Run, wanted: Iterable[NewTask], keep: Spend = NOTHING) -> Hints:
+    def _issue(self, connection: Connection, run: Run, wanted: Iterable[NewTask], keep: Spend = NOTHING) -> Due:
         """Issues tasks as far as the budget goes."""
         purse, writes = Purse(caps=run.caps, committed=committed(run), earmarked=keep), Writes()
         for task in wanted:

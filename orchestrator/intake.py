@@ -10,7 +10,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from db import nodes, runs
-from orchestrator.apply import Change
+from orchestrator.apply import Settled
 from orchestrator.config import TreeConfig
 from orchestrator.diversity import Candidate, Gate, GateSettings
 from orchestrator.search import Grown, Rejected, Tree
@@ -37,17 +37,17 @@ class Intake:
         self._gate.take(((row.id, root_key(self._config.seed, row.ordinal)), Seed(**row.seed).text) for row in rows)
         self._gate.take(((row.tree_id, row.key), row.text or "") for row in nodes.of_pool(connection, run_id))
 
-    def weigh(self, tree: Tree, changes: Sequence[Change]) -> list[Change]:
-        """The changes, texts that are too near to others turned into rejections."""
-        return [self._let_in(tree, change) if isinstance(change.outcome, Grown) else change for change in changes]
+    def weigh(self, tree: Tree, settled: Sequence[Settled]) -> list[Settled]:
+        """The same, where texts that are too near to others are rejections."""
+        return [self._let_in(tree, one) if isinstance(one.outcome, Grown) else one for one in settled]
 
-    def _let_in(self, tree: Tree, change: Change) -> Change:
+    def _let_in(self, tree: Tree, one: Settled) -> Settled:
         if self._gate is None:
-            return change
-        row, parent = change.row, tree.node(change.row.key).parent or tree.root
+            return one
+        row, parent = one.row, tree.node(one.row.key).parent or tree.root
         line = tuple((row.tree_id, node.key) for node in tree.path(parent))
         (verdict,) = self._gate.admit([Candidate(id=(row.tree_id, row.key), text=row.text or "", ancestors=line)])
         if verdict.near is None:
-            return replace(change, row=replace(row, pool_version=verdict.version))
+            return replace(one, row=replace(row, pool_version=verdict.version))
         refused = replace(row, status="rejected", reason=Reason.DUPLICATE.value)
-        return Change(outcome=Rejected(key=row.key), row=refused)
+        return Settled(outcome=Rejected(key=row.key), row=refused)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from db import tasks, tracing
 from db.records import Run, TaskRow
-from db.tasks import Course
+from db.tasks import Times
 from db.tracing import Fact, Scope, Span
 from orchestrator.apply import interpret
 from workers.contracts import Kind
@@ -25,9 +25,9 @@ class Traces:
         """Of tasks that are being applied."""
         if not tracing.on():
             return
-        courses = tasks.courses(connection, [task.id for task in finished])
-        for task in sorted(finished, key=lambda task: courses[task.id].created_s):
-            self._noted += self._of_task(task, courses[task.id])
+        times = tasks.times_of(connection, [task.id for task in finished])
+        for task in sorted(finished, key=lambda task: times[task.id].created_s):
+            self._noted += self._of_task(task, times[task.id])
 
     def tell(self) -> None:
         for span in self._noted:
@@ -38,22 +38,22 @@ class Traces:
         """What was noted has not come to pass."""
         self._noted.clear()
 
-    def _of_task(self, task: TaskRow, course: Course) -> list[Span]:
+    def _of_task(self, task: TaskRow, times: Times) -> list[Span]:
         group = tracing.group_of(task.tree_id, task.payload)
         root = tracing.root_scope(self._run.id, self._run.created_at, group)
-        above = root if course.claimed_s is None else tracing.task_scope(root, task.id, course.token)
+        above = root if times.claimed_s is None else tracing.task_scope(root, task.id, times.token)
         applied = Span(
             name="apply",
             scope=tracing.below(above, "apply", task.id),
             above=above,
-            begun_s=course.ended_s,
+            begun_s=times.ended_s,
             ended_s=time.time(),
             failed=(task.error or "unknown").partition(":")[0][:80] if task.state == "failed" else None,
-            facts=_facts(task, course),
+            facts=_facts(task, times),
         )
-        return [*self._root(root, group, course), applied, *_examples(task, applied)]
+        return [*self._root(root, group, times), applied, *_examples(task, applied)]
 
-    def _root(self, root: Scope, group: str, course: Course) -> list[Span]:
+    def _root(self, root: Scope, group: str, times: Times) -> list[Span]:
         """With the first task of its trace that is seen here. (Another orchestrator may tell it again.)"""
         if root.span in self._roots:
             return []
@@ -64,21 +64,21 @@ class Traces:
                 name=group.partition("/")[0],
                 scope=root,
                 above=None,
-                begun_s=course.created_s,
-                ended_s=course.created_s,
+                begun_s=times.created_s,
+                ended_s=times.created_s,
                 facts=facts,
             )
         ]
 
 
-def _facts(task: TaskRow, course: Course) -> dict[str, Fact]:
+def _facts(task: TaskRow, times: Times) -> dict[str, Fact]:
     facts: dict[str, Fact] = {
         "instructree.kind": task.kind,
         "instructree.state": task.state,
         "instructree.attempts": task.attempts,
     }
-    if course.claimed_s is not None:
-        facts["instructree.wait_s"] = max(0.0, course.claimed_s - course.due_s)
+    if times.claimed_s is not None:
+        facts["instructree.wait_s"] = max(0.0, times.claimed_s - times.due_s)
     return facts
 
 

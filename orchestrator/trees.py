@@ -9,7 +9,7 @@ from db.records import Run, TaskRow
 from orchestrator.apply import interpret
 from orchestrator.budget import Prompts
 from orchestrator.config import TreeConfig
-from orchestrator.course import Hints
+from orchestrator.course import Due
 from orchestrator.growth import Growth
 from orchestrator.harvest import Harvest
 
@@ -41,7 +41,7 @@ class Trees:
         examples.settle(connection, run.id, [example for news in applied for example in news.examples])
         return sum(news.replayed for news in applied)
 
-    def step(self, connection: Connection, run: Run) -> Hints:
+    def step(self, connection: Connection, run: Run) -> Due:
         if run.phase != "growing" or self._harvest.is_gathering:
             return self._harvest.step(connection, run)
         added, blocked = self._growth.step(connection, run)

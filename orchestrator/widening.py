@@ -13,7 +13,7 @@ from db import pools, runs, tasks
 from db.records import NewTask, RoundRow, Run, Spend, TaskRow
 from orchestrator.budget import Prompts, committed, instancing, out_of_time
 from orchestrator.config import PoolConfig
-from orchestrator.course import Hints
+from orchestrator.course import Due
 from orchestrator.endings import end
 from orchestrator.generation.draws import demonstrations
 from orchestrator.generation.instances import instance_rows
@@ -85,7 +85,7 @@ class Widening:
                 replayed += self._instantiated(connection, run.id, payload.instruction, _instantiated(task))
         return replayed
 
-    def step(self, connection: Connection, run: Run) -> Hints:
+    def step(self, connection: Connection, run: Run) -> Due:
         self._advance(connection, run.id)
         hints, over, blocked = self._issue(connection, run)
         if not hints and (over or blocked) and not tasks.any_open(connection, run.id) and self._are_done(blocked):
@@ -156,7 +156,7 @@ class Widening:
 
     # -- what comes next
 
-    def _issue(self, connection: Connection, run: Run) -> tuple[Hints, Over | None, bool]:
+    def _issue(self, connection: Connection, run: Run) -> tuple[Due, Over | None, bool]:
         """The tasks issued, whether generation is over, and whether a cap stood in the way."""
         late = out_of_time(run, answers=len(self._pool.unsettled))
         if out_of_time(run, answers=0):

@@ -123,8 +123,8 @@ def test_a_retry_waits_and_is_hinted_when_due(connection: Connection, run: Run, 
 
 def test_what_failed_for_good_is_due_no_later_than_it_was_begun(connection: Connection, task: int):
     assert tasks.retry(connection, claimed(connection, task), error="x", delay_s=60, max_attempts=1) == "failed"
-    course = tasks.courses(connection, [task])[task]
-    assert course.claimed_s is not None and course.due_s <= course.claimed_s
+    times = tasks.times_of(connection, [task])[task]
+    assert times.claimed_s is not None and times.due_s <= times.claimed_s
 
 
 def test_the_worlds_fault_is_not_the_tasks(connection: Connection, run: Run, task: int):

@@ -50,7 +50,7 @@ def task(payload: Payload, result: TreeResult | None, state: str = "done") -> Ta
 def applied(payload: Payload, result: TreeResult | None, state: str = "done") -> Applied:
     made = interpret(task(payload, result, state))
     assert made.tree_id == 7
-    assert all(change.row.tree_id == 7 and change.row.key == change.outcome.key for change in made.changes)
+    assert all(one.row.tree_id == 7 and one.row.key == one.outcome.key for one in made.settled)
     return made
 
 
@@ -75,9 +75,9 @@ def example(result: RespondResult | None, state: str = "done") -> dict[str, Any]
 )
 def test_what_became_of_a_child(child: Evolved, outcome: object, status: str, reason: str | None):
     made = applied(EXPAND, ExpandResult(children=(child,), replayed=3))
-    (change,) = made.changes
-    assert change.outcome == outcome
-    row = change.row
+    (one,) = made.settled
+    assert one.outcome == outcome
+    row = one.row
     assert (row.status, row.reason, row.text, row.calls) == (status, reason, child.text, child.calls)
     assert made.replayed == 3
     assert made.examples == ()
@@ -85,9 +85,9 @@ def test_what_became_of_a_child(child: Evolved, outcome: object, status: str, re
 
 def test_scores_add_up_to_the_reward():
     judged = Judged(key="a", quality=4.5, diversity=2.0, complexity=3.25, tags=("tea", "essay"), calls=("r", "t"))
-    (change,) = applied(EVALUATE, EvaluateResult(nodes=(judged,))).changes
-    assert change.outcome == Scored(key="a", reward=9.75)
-    row = change.row
+    (one,) = applied(EVALUATE, EvaluateResult(nodes=(judged,))).settled
+    assert one.outcome == Scored(key="a", reward=9.75)
+    row = one.row
     assert (row.status, row.quality, row.diversity, row.complexity, row.reward) == ("scored", 4.5, 2.0, 3.25, 9.75)
     assert (row.tags, row.calls, row.reason) == (("tea", "essay"), ("r", "t"), None)
 
@@ -98,20 +98,20 @@ def test_an_unscored_node_never_gets_a_number_as_its_reward(missing: str, reason
     scores = {"quality": 4.0, "diversity": 2.0, "complexity": 3.0}
     del scores[missing]
     judged = Judged(key="a", **scores, reason=reason)  # type: ignore[arg-type]
-    (change,) = applied(EVALUATE, EvaluateResult(nodes=(judged,))).changes
-    assert change.outcome == Unscored(key="a")
-    assert change.row.status == "unscored"
-    assert change.row.reward is None
-    assert getattr(change.row, missing) is None
+    (one,) = applied(EVALUATE, EvaluateResult(nodes=(judged,))).settled
+    assert one.outcome == Unscored(key="a")
+    assert one.row.status == "unscored"
+    assert one.row.reward is None
+    assert getattr(one.row, missing) is None
     # What was scored is kept for the record.
-    assert [value for value in (change.row.quality, change.row.diversity, change.row.complexity) if value is not None]
-    assert change.row.reason == (reason or "judge_unreadable")
+    assert [value for value in (one.row.quality, one.row.diversity, one.row.complexity) if value is not None]
+    assert one.row.reason == (reason or "judge_unreadable")
 
 
 def test_a_score_of_zero_is_a_score():
     judged = Judged(key="a", quality=0.0, diversity=0.0, complexity=0.0)
-    (change,) = applied(EVALUATE, EvaluateResult(nodes=(judged,))).changes
-    assert change.outcome == Scored(key="a", reward=0.0)
+    (one,) = applied(EVALUATE, EvaluateResult(nodes=(judged,))).settled
+    assert one.outcome == Scored(key="a", reward=0.0)
 
 
 @pytest.mark.parametrize(
@@ -135,17 +135,17 @@ def test_what_became_of_a_response(result: RespondResult, status: str, reason: s
 
 @pytest.mark.parametrize("state", ["failed", "done"])
 def test_a_task_without_a_result_is_failed_for_every_node_it_was_about(state: str):
-    lost = applied(EXPAND, None, state).changes
-    assert [change.outcome for change in lost] == [Failed(key="a"), Failed(key="b")]
-    unknown = applied(EVALUATE, None, state).changes
-    assert [change.outcome for change in unknown] == [Unscored(key="a"), Unscored(key="b")]
-    assert {change.row.reason for change in (*lost, *unknown)} == {"task_failed"}
+    lost = applied(EXPAND, None, state).settled
+    assert [one.outcome for one in lost] == [Failed(key="a"), Failed(key="b")]
+    unknown = applied(EVALUATE, None, state).settled
+    assert [one.outcome for one in unknown] == [Unscored(key="a"), Unscored(key="b")]
+    assert {one.row.reason for one in (*lost, *unknown)} == {"task_failed"}
     assert (example(None, state)["status"], example(None, state)["reason"]) == ("failed", "task_failed")
 
 
 def test_a_failed_tasks_result_is_not_believed():
     stale = ExpandResult(children=(Evolved(key="a", text="Explain tea."),))
-    assert [change.outcome for change in applied(EXPAND, stale, "failed").changes] == [Failed(key="a"), Failed(key="b")]
+    assert [one.outcome for one in applied(EXPAND, stale, "failed").settled] == [Failed(key="a"), Failed(key="b")]
 
 
 def test_a_row_of_another_version_is_refused_not_guessed():

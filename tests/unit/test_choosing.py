@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.pool import Candidate, Choice, Verdict, rank_of
+from orchestrator.choosing import Candidate, Choice, Verdict, rank_of
 from workers.contracts import Reason
 
 TEXTS = [

@@ -1,4 +1,4 @@
-"""The pool: which harvested instructions become examples. Pure."""
+"""Which candidates of a grown forest become examples: the best, or some at random, near-copies turned away. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
