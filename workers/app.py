@@ -5,6 +5,7 @@ Each setting's reason: queue-and-database.md, 1.2.
 
 import logging
 import os
+from contextlib import ExitStack
 from threading import Event, Timer
 
 import structlog
@@ -22,6 +23,7 @@ from workers import guard, process
 from workers.contracts import Kind
 from workers.hands import Hands, open_hands
 from workers.hearing import Amqp
+from workers.llm.errors import LedgerAway
 from workers.metrics import OwnFigures
 
 log = structlog.get_logger()
@@ -181,6 +183,7 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     Raises:
         ConfigError: metrics cannot be served there.
         ServiceError: it was refused work, because it does not go with the orchestrator or the database any more.
+        ServiceError: paid answers could not be written before it ended.
         ServiceError: it ended although nobody had told it to. Whoever runs it should start it anew.
     """
     check_settings()
@@ -198,10 +201,18 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
             page.put(OwnFigures(_hands[0].held, _hands[0].slots))
         app.worker_main([*arguments, *quiet, f"--hostname=instructree-{os.getpid()}@%h"])
     finally:
-        for hands in _hands:
-            hands.close()
-        tracing.end()
+        with ExitStack() as rest:
+            rest.callback(tracing.end)
+            _leave()
     if refused := _hands[0].heart.refused:
         raise ServiceError(refused)
     if not _told_to_stop.is_set():
         raise ServiceError("the worker has stopped hearing hints by itself: look at its log, and start it again")
+
+
+def _leave() -> None:
+    for hands in _hands:
+        try:
+            hands.close()
+        except LedgerAway as error:
+            raise ServiceError(f"{error}; what asked for them asks again, and pays again") from error

@@ -5,6 +5,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from db.errors import ServiceError
+from workers import app
 from workers.hands import Hands
 from workers.llm.errors import LedgerAway
 from workers.process import Loop
@@ -19,3 +21,11 @@ def test_a_worker_whose_last_answers_could_not_be_written_leaves_the_register_al
         hands.close()
     ended = [name for name, _, _ in parts.mock_calls]
     assert ended[-4:] == ["gateway.close", "limiter.close", "heart.stop", "engine.dispose"]
+
+
+def test_answers_that_are_lost_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch):
+    hands = Mock()
+    hands.close.side_effect = LedgerAway("2 paid answers could not be written: the database was away")
+    monkeypatch.setattr(app, "_hands", [hands])
+    with pytest.raises(ServiceError, match=r"2 paid answers could not be written: .* asks again, and pays again"):
+        app._leave()
