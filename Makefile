@@ -59,7 +59,7 @@ rehearsal: ## a night in short: one run, a faulty endpoint, kills every ten minu
 
 bench-eta: ## how well status says when a run will end: real runs on the scripted model, the error at the first tenth and later
 	@$(SETUP) dev
-	@$(BIN)/python -m benchmarks.eta $(ARGS)
+	@$(BIN)/python -m benchmarks.eta --page docs/benchmarks/eta.md $(ARGS)
 
 bench-limiter: ## the shared limiter against a token bucket: 429s and time, limit configured and unknown
 	@$(SETUP) dev

@@ -17,7 +17,6 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from threading import Event
 
@@ -26,7 +25,8 @@ from sqlalchemy import Engine
 
 from benchmarks.growth import gauge
 from benchmarks.growth.gauge import Checkpoint, Clock
-from benchmarks.growth.report import Ended, conditions, gates, heading, line, page
+from benchmarks.growth.report import Ended, gates, heading, line, page
+from benchmarks.page import conditions
 from db import garbage, runs, views
 from db.engine import open_engine
 from db.migrate import migrate
@@ -198,7 +198,7 @@ def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped whoever ends this
     garbage.collect_rarely()
-    about = conditions(os.cpu_count() or 1, os.getloadavg()[0], str(date.today()))
+    about = conditions()
     found, ended = measured(options)
     print(f"harvest: {ended}")
     held = gates(found, ended)

@@ -1,10 +1,10 @@
 """What was found, as lines, as gates and as a page. Pure."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.growth.gauge import Checkpoint, Written
+from benchmarks.page import Gate, table, table_of
 
 MOST_GROWTH, MOST_MS, MOST_TICK_MS = 1.2, 100.0, 10_000.0
 _COLUMNS = (
@@ -33,22 +33,6 @@ many nodes there are, so their processor time is the yardstick: *cost* is the pr
 that of the hands, and growth is that of *cost*. The milliseconds are as they were.
 
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """A value that is at most its limit."""
-
-    name: str
-    value: float
-    limit: float
-
-    @property
-    def holds(self) -> bool:
-        return self.value <= self.limit
-
-    def __str__(self) -> str:
-        return f"gate {self.name} {self.value:.4g} {self.limit:.4g} {'ok' if self.holds else 'short'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,23 +102,19 @@ def growths(found: Sequence[Checkpoint]) -> str:
     )
 
 
-def conditions(cores: int, load: float, date: str) -> str:
-    return f"{date}, Python {platform.python_version()} on {cores} cores, load {load:.2f} before it began."
-
-
 def page(found: Sequence[Checkpoint], ended: Ended, held: Sequence[Gate], *, about: str, at_once: int) -> str:
     last = found[-1]
     sizes = sorted(last.sizes.items(), key=lambda item: -item[1])[:8]
     parts = [
         _HEAD.format(conditions=about, at_once=at_once),
         "## Gates\n\n",
-        _markdown(("gate", "value", "limit", ""), [_row(gate) for gate in held]),
+        table_of(held),
         f"\n{growths(found)}\n",
         "\n## By nodes\n\n",
-        _markdown(_COLUMNS, [_values(one) for one in found]),
+        table(_COLUMNS, [_values(one) for one in found]),
         f"\n{_told(ended)}\n",
         f"\n## Bytes a node at {last.nodes:,}\n\n",
-        _markdown(
+        table(
             ("table", "all", "of it indices"),
             [[name, f"{size / last.nodes:.0f}", f"{last.indices[name] / last.nodes:.0f}"] for name, size in sizes],
         ),
@@ -150,12 +130,3 @@ def _told(ended: Ended) -> str:
         f"{found.rows_s:.1f} s; the report was made in {found.report_s:.1f} s with {found.report_mb:.0f} MB of memory, "
         f"and is a page of {found.page_mb:.1f} MB."
     )
-
-
-def _row(gate: Gate) -> list[str]:
-    return [gate.name, f"{gate.value:.4g}", f"{gate.limit:.4g}", "ok" if gate.holds else "short"]
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from benchmarks.page import Gate
 from benchmarks.search import reference
 from benchmarks.search.cases import CLOSELY, Case, Figure, Results, figure, paired
 from benchmarks.search.cost import Cost
@@ -19,20 +20,6 @@ NOT_ABOVE = ("beam 4", "beam 8", "greedy", *TREEQUEST)
 FAR_ERRORS = 3.0
 # By how much regret may grow with so many in flight.
 FLYING = {8: 1.05, 32: 1.10}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    name: str
-    value: float
-    limit: float
-
-    @property
-    def holds(self) -> bool:
-        return self.value <= self.limit
-
-    def __str__(self) -> str:
-        return f"gate {self.name} {self.value:.3f} {self.limit:g} {'ok' if self.holds else 'short'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

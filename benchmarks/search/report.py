@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from benchmarks.page import Gate, table, table_of
 from benchmarks.search.cases import CLOSER, IN_FLIGHT, Case, Figure, Results, figure, paired
 from benchmarks.search.cost import Cost
-from benchmarks.search.gates import FAR_ERRORS, RIVALS, Cell, Gate, compared
+from benchmarks.search.gates import FAR_ERRORS, RIVALS, Cell, compared
 from benchmarks.search.landscapes import NAMES
 from benchmarks.search.pictures import Panel, drawn
 from benchmarks.search.players import CORRECTIONS, DEFAULT, FRONT, PLAYERS, TREEQUEST, UCT
@@ -53,7 +54,7 @@ def page(results: Results, costs: dict[str, Cost], gates: Sequence[Gate], seeds:
     )
     sections = [
         head,
-        "## Gates\n\n" + table(("gate", "value", "limit", ""), gate_rows(gates)) + stretch(results),
+        "## Gates\n\n" + table_of(gates) + stretch(results),
         "## Regret at equal calls\n\n![regret against calls](search-regret.svg)\n\n" + equal_calls(results),
         "## The default against the best rival\n\n" + against_best(results),
         "## Harvest by estimate\n\n" + by_estimate(results),
@@ -66,11 +67,6 @@ def page(results: Results, costs: dict[str, Cost], gates: Sequence[Gate], seeds:
     return "\n".join(sections)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def short(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1)
 
@@ -81,10 +77,6 @@ def signed(one: Figure) -> str:
 
 def judged_of(results: Results, case: Case) -> Figure | None:
     return figure([one.judged for one in results[case]]) if case in results else None
-
-
-def gate_rows(gates: Sequence[Gate]) -> list[list[str]]:
-    return [[g.name, f"{g.value:.3f}", f"{g.limit:g}", "ok" if g.holds else "**short**"] for g in gates]
 
 
 def stretch(results: Results) -> str:

@@ -13,9 +13,9 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 
+from benchmarks.page import conditions
 from benchmarks.throughput import bare, ours, peers, report
 from benchmarks.throughput.figures import BARE, ENDPOINT, Cell, Measured
 from benchmarks.throughput.gates import all_gates
@@ -138,9 +138,7 @@ def measured(options: Namespace, say: Say) -> tuple[list[Measured], list[Measure
 def main() -> int:
     options = parse()
     end_on_signals()
-    conditions = report.Conditions(
-        cores=os.cpu_count() or 1, load=os.getloadavg()[0], date=date.today().isoformat(), quick=options.quick
-    )
+    made_on = conditions() + (" A short round (`--quick`): figures of a few seconds each." if options.quick else "")
     say = speaker()
     try:
         found, scaling = measured(options, say)
@@ -155,7 +153,7 @@ def main() -> int:
     if out:
         out.mkdir(parents=True, exist_ok=True)
         path = out / "throughput.md"
-        path.write_text(report.page(found, scaling, gates, conditions), encoding="utf-8")
+        path.write_text(report.page(found, scaling, gates, made_on), encoding="utf-8")
         print(f"written {path}")
     for gate in gates:
         print(gate)

@@ -1,11 +1,9 @@
 """The page of the figures, made by the command and never by hand. Pure."""
 
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from benchmarks.page import Gate, table, table_of
 from benchmarks.throughput.figures import BARE, ENDPOINT, OURS, Measured
-from benchmarks.throughput.gates import Gate
 
 # In the order of the columns; what belongs to none of them is the system's own process.
 KINDS = ("worker", "orchestrator", "postgres", "valkey", "command")
@@ -23,25 +21,8 @@ endpoint for the others, over a steady stretch, without start and end.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """On what it was measured. `load`: processes that were running or waiting when it began, ours not among them."""
-
-    cores: int
-    load: float
-    date: str
-    quick: bool
-
-    def __str__(self) -> str:
-        short = " A short round (`--quick`): figures of a few seconds each." if self.quick else ""
-        return (
-            f"{self.date}, Python {platform.python_version()} on {self.cores} cores, "
-            f"load {self.load:.2f} before it began.{short}"
-        )
-
-
-def page(found: Sequence[Measured], scaling: Sequence[Measured], gates: Sequence[Gate], conditions: Conditions) -> str:
-    parts = [_HEAD.format(conditions=conditions), "## Gates\n", _gates(gates), "## Ours\n", _ours(found)]
+def page(found: Sequence[Measured], scaling: Sequence[Measured], gates: Sequence[Gate], conditions: str) -> str:
+    parts = [_HEAD.format(conditions=conditions), "## Gates\n", table_of(gates), "## Ours\n", _ours(found)]
     if bare := [one for one in found if one.system == BARE]:
         parts += ["## The bare client: the ceiling\n", _BARE, _table(bare)]
     if rivals := [one for one in found if one.system not in (OURS, BARE)]:
@@ -62,11 +43,6 @@ _SCALING = (
 )
 
 
-def _gates(gates: Sequence[Gate]) -> str:
-    rows = [[g.name, f"{g.value:.4g}", f"{g.limit:.4g}", "ok" if g.holds else "short"] for g in gates]
-    return _markdown(["gate", "value", "limit", ""], rows)
-
-
 def _ours(found: Sequence[Measured]) -> str:
     head = ["workers", "slots each", "latency s", "calls/s", "use", *(f"{kind} ms" for kind in KINDS)]
     rows = [
@@ -85,7 +61,7 @@ def _ours(found: Sequence[Measured]) -> str:
         for one in found
         if one.system == OURS
     ]
-    return _markdown([*head, "all ms", "endpoint ms", "MB a worker", "not in the ledger"], rows)
+    return table([*head, "all ms", "endpoint ms", "MB a worker", "not in the ledger"], rows)
 
 
 def _table(found: Sequence[Measured]) -> str:
@@ -103,9 +79,4 @@ def _table(found: Sequence[Measured]) -> str:
         ]
         for one in found
     ]
-    return _markdown(["system", "slots", "latency s", "calls/s", "use", "CPU ms", "endpoint ms", "MB", ""], rows)
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table(["system", "slots", "latency s", "calls/s", "use", "CPU ms", "endpoint ms", "MB", ""], rows)
