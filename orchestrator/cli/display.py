@@ -19,6 +19,7 @@ from orchestrator.cli.figures import (
     clock,
     duration,
     eta,
+    lasted,
     name_of,
     number,
     paid,
@@ -116,7 +117,7 @@ def _figures(status: Status) -> Table:
         ("tokens", f"{status['tokens_in'] + status['tokens_out']:,}", f"{rate['tokens_per_s']:.0f}/s"),
         ("spend", f"{usd(status['usd'])} USD", ""),
         ("workers", f"{len(status['workers'])} alive", f"{sum(w['busy'] for w in status['workers'])} tasks in hand"),
-        ("time", f"{duration(status['elapsed_s'])} so far", f"left: {eta(status)}"),
+        ("time", lasted(status), f"left: {eta(status)}"),
     ]
     for name, first, second in rows:
         table.add_row(Text(name, style="dim"), first, second)

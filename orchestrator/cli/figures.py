@@ -8,6 +8,7 @@ from orchestrator.cli.say import plain
 
 Status = Mapping[str, Any]
 Show = Callable[[Status], None]
+_IDLE_S = 60.0  # less of it, such as that between two beats, is not told
 
 
 def name_of(status: Status) -> str:
@@ -45,6 +46,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
+def lasted(status: Status) -> str:
+    """How long a run has been there; where it was paused, or nobody drove it, for how long it was worked on, too."""
+    elapsed, driven = status["elapsed_s"], status["driven_s"]
+    return duration(elapsed) + (f", driven for {duration(driven)}" if elapsed - driven >= _IDLE_S else "")
+
+
 def waiting(status: Status) -> list[str]:
     """Why work is not being done just now."""
     stalled = ["nothing has moved for a while"] if status["stalled"] else []
@@ -77,7 +84,7 @@ def paid(status: Status) -> str:
     return (
         f"{status['calls']} calls ({status['calls_replayed']} more replayed), "
         f"{status['tokens_in'] + status['tokens_out']:,} tokens, {usd(status['usd'])} USD, "
-        f"{duration(status['elapsed_s'])}{in_vain(status)}"
+        f"{lasted(status)}{in_vain(status)}"
     )
 
 

@@ -5,7 +5,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.figures import Status, duration, eta, name_of, number, paid, percent, usd, waiting
+from orchestrator.cli.figures import Status, duration, eta, lasted, name_of, number, paid, percent, usd, waiting
 
 
 def one_line(status: Status) -> str:
@@ -74,7 +74,7 @@ def _figures(status: Status) -> Table:
         ("tokens", f"{status['tokens_in'] + status['tokens_out']:,}", f"{rate['tokens_per_s']:.0f}/s"),
         ("spend", f"{usd(status['usd'])} USD", _each(total["calls_each"], "calls a kept instruction")),
         ("workers", f"{len(status['workers'])} alive", f"{sum(w['busy'] for w in status['workers'])} tasks in hand"),
-        ("time", f"{duration(status['elapsed_s'])} so far", f"left: {eta(status)}"),
+        ("time", lasted(status), f"left: {eta(status)}"),
     ]
     for name, first, second in rows:
         table.add_row(Text(name, style="dim"), first, second)

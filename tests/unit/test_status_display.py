@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orchestrator.cli import display
 from orchestrator.cli.display import duration, eta, one_line, panel, summarise, usd
+from orchestrator.cli.figures import paid
 
 NONE = {"quality": None, "diversity": None, "complexity": None, "reward": None}
 MEANS = {"quality": 4.0, "diversity": 2.0, "complexity": 3.0, "reward": 9.0}
@@ -49,6 +50,7 @@ FULL: dict[str, Any] = {
     "workers": [{"busy": 3}, {"busy": 1}],
     "rate": {"calls_per_s": 6.25, "tokens_per_s": 900.0, "nodes_per_s": 2.0},
     "elapsed_s": 61.0,
+    "driven_s": 59.0,
     "eta_s": {"low": 100.0, "high": 3700.0},
 }
 NOTHING_YET = FULL | {
@@ -61,6 +63,7 @@ NOTHING_YET = FULL | {
     "workers": [],
     "rate": {"calls_per_s": 0.0, "tokens_per_s": 0.0, "nodes_per_s": 0.0},
     "elapsed_s": 0.0,
+    "driven_s": 0.0,
     "eta_s": {"low": None, "high": None},
 }
 HOSTILE = ["[bold red]x", "[/]", "[/bold]", "a\x1b[2Jb", "a\nb", "a\rb", "\u202eevil", "{0} %s", "x" * 300, "[link=x]y"]
@@ -134,10 +137,17 @@ def test_the_panel_shows_the_figures():
         "0.1234 USD",
         "2 alive",
         "4 tasks in hand",
-        "1 min 01 s so far",
+        "1 min 01 s",
         "turned down: copied_demonstration 20, thin 10",
     ):
         assert figure in text, figure
+
+
+def test_a_run_that_was_paused_overnight_says_for_how_long_it_was_worked_on():
+    night = status(elapsed_s=9 * 3600.0, driven_s=3600.0)
+    assert "9 h 00 min, driven for 1 h 00 min" in shown(panel(night))
+    assert "9 h 00 min, driven for 1 h 00 min" in paid(night)
+    assert "driven" not in shown(panel(status())) + paid(status())
 
 
 def test_the_panel_counts_responses_once_growing_is_over():
