@@ -85,7 +85,7 @@ def gates(found: Sequence[Checkpoint], ended: Ended) -> list[Gate]:
 
 
 def _steady(found: Sequence[Checkpoint]) -> Checkpoint:
-    """Not the first: all of its trees are equally young, and the first steps of a tree bring more nodes a task."""
+    """At 10,000 nodes, not the first: there all trees are equally young, and a tree's first steps bring more a task."""
     return found[min(1, len(found) - 1)]
 
 
