@@ -2,16 +2,42 @@
 
 What a run was begun with stays as it was, with its hash; its changes are kept beside it (`Run.changes`). Caps are in
 columns of their own, which a change sets; of the configuration only these traits of endpoints can be changed, because
-no text, score or choice depends on them.
+no text, score or choice depends on them. Changes of a run's status are kept among them, and are no settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
-from db.records import Json, Run
+from db.records import Change, Json, Pause, Run
 
 TRAITS = ("concurrency", "requests_per_minute", "tokens_per_minute", "usd_per_million_in", "usd_per_million_out")
+STATUS = "status"
 _BEGINS = "endpoints."
+
+
+def settings_changed(stored: Iterable[Json]) -> tuple[Change, ...]:
+    """Of the changes that are kept of a run, those of its settings."""
+    return tuple(
+        Change(at=_moment(one), what=one["what"], before=one["from"], after=one["to"])
+        for one in stored
+        if one["what"] != STATUS
+    )
+
+
+def pauses(stored: Iterable[Json]) -> tuple[Pause, ...]:
+    """Of the changes that are kept of a run, those of its status, as the times in which it was paused."""
+    steps = [one for one in stored if one["what"] == STATUS]
+    return tuple(
+        Pause(begin=_moment(step), end=_moment(after) if after else None, reason=step["reason"])
+        for step, after in pairwise([*steps, None])
+        if step and step["to"] == "paused"
+    )
+
+
+def _moment(stored: Json) -> datetime:
+    return datetime.fromisoformat(stored["at"])
 
 
 def name_of(endpoint: str, trait: str) -> str:

@@ -56,6 +56,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A time in which a run was paused, and why. `end` is None while it still is."""
+
+    begin: datetime
+    end: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
     """An endpoint that waiting tasks of a run complain of. Moments are seconds for which the run has been driven.
 
@@ -70,7 +79,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """`config` is what it was begun with; `changes` are what was made of it since, in their order.
+    """`config` is what it was begun with; `changes` are what was made of it since, in their order, as `pauses` are.
 
     `outages` are the endpoints that its tasks complain of, by name.
     """
@@ -94,6 +103,7 @@ class Run:
     created_at: datetime
     finished_at: datetime | None
     changes: tuple[Change, ...] = ()
+    pauses: tuple[Pause, ...] = ()
     stalled: bool = False
     outages: Mapping[str, Outage] = field(default_factory=dict)
 

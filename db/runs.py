@@ -3,10 +3,24 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, text, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from db import amounts, attempts, totals
+from db.changes import STATUS, pauses, settings_changed
 from db.errors import StaleLease
 from db.records import Caps, Change, Json, Outage, Run, Spend, TreeRow
 from db.schema import runs, tasks
@@ -77,13 +91,8 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         outages={name: Outage(**stored) for name, stored in row.outages.items()},
         created_at=row.created_at,
         finished_at=row.finished_at,
-        changes=tuple(_change(one) for one in row.changes),
-    )
-
-
-def _change(stored: Json) -> Change:
-    return Change(
-        at=datetime.fromisoformat(stored["at"]), what=stored["what"], before=stored["from"], after=stored["to"]
+        changes=settings_changed(row.changes),
+        pauses=pauses(row.changes),
     )
 
 
@@ -166,15 +175,23 @@ def let_go(connection: Connection, run: Run) -> None:
 
 
 def set_status(connection: Connection, run_id: int, status: str, *, reason: str | None = None) -> None:
+    """Notes the moment with it, where the status is another than before."""
     ended = status in ("done", "stopped", "cancelled", "failed")
     values = {"status": status, "reason": reason, "finished_at": _NOW if ended else None}
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values, **_MOVED, outages={}))
+    noted = case((runs.c.status == status, runs.c.changes), else_=runs.c.changes.op("||")(_step(status, reason)))
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values, **_MOVED, outages={}, changes=noted))
+
+
+def _step(status: str, reason: str | None) -> ColumnElement[Json]:
+    """A change from the status of before to this one, as it is kept with the others."""
+    said = type_coerce({"what": STATUS, "to": status, "reason": reason}, JSONB)
+    return said.op("||")(func.jsonb_build_object(text("'at'"), _NOW, text("'from'"), runs.c.status))
 
 
 def interrupt(connection: Connection, run_id: int) -> None:
     """Pauses a run that is going, because whoever watched it has left."""
-    values = {"status": "paused", "reason": "interrupted"}
-    connection.execute(update(runs).where(runs.c.id == run_id, runs.c.status == "running").values(**values))
+    if lock(connection, run_id).status == "running":
+        set_status(connection, run_id, "paused", reason="interrupted")
 
 
 def set_phase(connection: Connection, run_id: int, phase: str) -> None:
@@ -193,10 +210,15 @@ def change(
     return made
 
 
+_MADE = text(
+    "SELECT id, (SELECT count(*) FROM jsonb_array_elements(changes) AS one WHERE one ->> 'what' <> :status) "
+    "FROM runs WHERE id = ANY (:ids)"
+)
+
+
 def changes_made(connection: Connection, run_ids: Collection[int]) -> dict[int, int]:
     """How many changes each of these runs has seen: whether what is known of its settings is still so."""
-    query = select(runs.c.id, func.jsonb_array_length(runs.c.changes)).where(runs.c.id.in_(run_ids))
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(_MADE, {"ids": list(run_ids), "status": STATUS})}
 
 
 def reserve(connection: Connection, run_id: int, amount: Spend) -> None:

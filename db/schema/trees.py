@@ -38,7 +38,8 @@ runs = Table(
     Column("cap_tokens", BigInteger),
     Column("cap_nusd", BigInteger),
     Column("cap_s", Double),
-    # What was changed while the run was on, beside `config`, which stays: a list of {at, what, from, to}.
+    # What was changed while the run was on, beside `config`, which stays: a list of {at, what, from, to}. Among them is
+    # each change of `status`, with its reason.
     Column("changes", JSONB, nullable=False, server_default=text("'[]'")),
     count("reserved_calls"),
     count("reserved_tokens"),

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from db import runs, tasks
 from db.errors import ConfigError
 from db.records import Caps, Run
+from orchestrator import steering
 from orchestrator.begin import Begun, begin
 from orchestrator.config import build
 from orchestrator.seeds import Seed, Seeds
@@ -88,3 +89,30 @@ def test_the_second_of_two_who_begin_waits_and_is_refused_where_it_wants_another
         early.commit()
         with pytest.raises(ConfigError, match="run 'night' exists with another configuration"):
             waiting.result()
+
+
+def test_when_it_was_paused_and_went_on_is_kept_and_is_no_change_of_its_settings(engine: Engine):
+    run = driven(engine)
+    for said in (steering.pause, steering.pause, steering.resume, steering.resume, steering.pause, steering.cancel):
+        with engine.begin() as connection:
+            said(connection, run.name)
+    with engine.connect() as connection:
+        known = runs.by_id(connection, run.id)
+        assert (known.changes, runs.changes_made(connection, [run.id])) == ((), {run.id: 0})
+    first, second = known.pauses
+    assert first.end and first.begin < first.end < second.begin
+    assert second.end == known.finished_at
+
+
+def test_a_run_whose_watcher_left_is_paused_from_then_on_and_one_that_has_ended_is_not(engine: Engine):
+    run = driven(engine)
+    for _ in range(2):
+        with engine.begin() as connection:
+            runs.interrupt(connection, run.id)
+    with engine.connect() as connection:
+        known = runs.by_id(connection, run.id)
+    assert [(pause.end, pause.reason) for pause in known.pauses] == [(None, "interrupted")]
+    with engine.begin() as connection:
+        steering.cancel(connection, run.name)
+        runs.interrupt(connection, run.id)
+        assert runs.by_id(connection, run.id).status == "cancelled"
