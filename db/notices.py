@@ -45,6 +45,15 @@ class Told:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What was announced of a run while it was on, whether anybody was told or not: `stalled` or `endpoint_down`."""
+
+    at: datetime
+    event: str
+    reason: str
+
+
 def announce(connection: Connection, run_id: int, event: str, reason: str | None) -> None:
     """Notes that this is to be told: `done`, `stopped`, `paused`, `stalled` or `endpoint_down`."""
     rows = [{"run_id": run_id, "event": event, "channel": channel, "reason": reason} for channel in CHANNELS]
@@ -116,6 +125,13 @@ def of_run(connection: Connection, run_id: int) -> list[Told]:
         )
         for row in connection.execute(query)
     ]
+
+
+def troubles(connection: Connection, run_id: int) -> list[Trouble]:
+    """In their order, each once, however many channels there are."""
+    query = select(notices).where(notices.c.run_id == run_id, notices.c.channel == CHANNELS[0])
+    found = connection.execute(query.where(notices.c.event.in_(("stalled", "endpoint_down"))).order_by(notices.c.id))
+    return [Trouble(at=row.at, event=row.event, reason=row.reason or "") for row in found]
 
 
 def watch(connection: Connection, run_id: int, *, after_s: float) -> bool:

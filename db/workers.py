@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.metadata import version
 
 from sqlalchemy import Connection, delete, func, not_, select, update
@@ -73,6 +74,16 @@ class RefusedRow:
     ago_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoneRow:
+    """A process that is no more. `at`: when it left or, where it never said so (`left`), when it last showed itself."""
+
+    host: str
+    drives: bool
+    at: datetime
+    left: bool
+
+
 def register(connection: Connection, process: Identity) -> None:
     """Adds a process that begins, and forgets those that ended long ago."""
     _forget(connection)
@@ -130,6 +141,18 @@ def refused(connection: Connection) -> list[RefusedRow]:
 
 def leave(connection: Connection, worker: str) -> None:
     connection.execute(update(workers).where(workers.c.id == worker).values(left_at=func.now(), busy=0))
+
+
+def gone(connection: Connection, *, since: datetime) -> list[GoneRow]:
+    """Workers and orchestrators that have ended since, in that order; those that were never let begin are none."""
+    silent = func.extract("epoch", func.now() - workers.c.beat_at)
+    at = func.coalesce(workers.c.left_at, workers.c.beat_at)
+    over = workers.c.left_at.is_not(None) | (silent >= SILENT_S)
+    query = select(workers, at.label("at")).where(over, at >= since, at > workers.c.started_at).order_by(at)
+    return [
+        GoneRow(host=row.host, drives=ORCHESTRATOR in row.queues, at=row.at, left=row.left_at is not None)
+        for row in connection.execute(query)
+    ]
 
 
 def alive(connection: Connection, *, hosts: Sequence[str] = (), orchestrators: bool = False) -> list[WorkerRow]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from db import examples, minutes, nodes, pool_rows, pool_views, pools, runs, verdicts, views
+from db import examples, minutes, nodes, notices, pool_rows, pool_views, pools, runs, verdicts, views, workers
 from db.records import NodeRow, RolloutRow, Run, TreeRow
 from orchestrator.pool_status import is_pool, stages_of
 from orchestrator.report.choice import shown
+from orchestrator.report.happened import Happened
 from orchestrator.report.model import NodeCost, NodeId, RoleSpend, RunStory, TreeStory
 from orchestrator.report.oddities import MOST, strangest_texts
 from orchestrator.report.page import render
@@ -31,9 +32,19 @@ def story_of(connection: Connection, run: Run) -> RunStory:
         spend=_spend(connection, run),
         node_costs={},
         minutes=tuple(minutes.of_run(connection, run.id)),
+        happened=happened_to(connection, run),
         verdicts=verdicts.counts(connection, run.id),
     )
     return _with_bodies(connection, story)
+
+
+def happened_to(connection: Connection, run: Run) -> Happened:
+    return Happened(
+        changes=run.changes,
+        pauses=run.pauses,
+        troubles=notices.troubles(connection, run.id),
+        gone=workers.gone(connection, since=run.created_at),
+    )
 
 
 def _with_bodies(connection: Connection, story: RunStory) -> RunStory:
@@ -90,6 +101,7 @@ def pool_story_of(connection: Connection, run: Run) -> PoolStory:
         strangest=_strangest(connection, run),
         spend=_spend(connection, run),
         minutes=tuple(minutes.of_run(connection, run.id)),
+        happened=happened_to(connection, run),
         verdicts=verdicts.counts(connection, run.id),
     )
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from db.minutes import Minute
 from db.records import Caps, ExampleRow, NodeRow, RolloutRow, Run, TreeRow
+from orchestrator.report.happened import Happened
 
 DIMENSIONS = ("reward", "quality", "diversity", "complexity")
 
@@ -59,6 +60,7 @@ class RunStory:
     spend: tuple[RoleSpend, ...]
     node_costs: Mapping[NodeId, NodeCost]
     minutes: tuple[Minute, ...] = ()
+    happened: Happened = field(default_factory=Happened)
     verdicts: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -7,9 +7,8 @@ from math import ceil
 from statistics import median
 
 from db.minutes import Minute
-from db.records import Change
 from orchestrator.report import plots
-from orchestrator.report.turns import lowered, told
+from orchestrator.report.happened import Happened
 
 # More marks than these would stand closer than they can be told apart.
 MOST_SPANS = 120
@@ -22,6 +21,8 @@ _ENOUGH = 10
 _LOW, _LONG = 0.5, 2.0
 _LONG_LAG_S = 5.0
 _MANY_RETRIES = 0.1
+# Of a silence of which nothing is known. A pause would be.
+_AWAY = "the endpoint, the database, the orchestrators or the workers were away"
 _ONE = timedelta(minutes=1)
 _SUMMED = ("done", "failed", "retries", "wait_s", "run_s", "lag_s")
 
@@ -75,8 +76,8 @@ class Night:
     plot: plots.Plot | None
 
 
-def night(rows: Iterable[Minute], changes: Sequence[Change] = ()) -> Night | None:
-    """`changes` that let less through explain a dip. None for a run of which there is too little to tell."""
+def night(rows: Iterable[Minute], happened: Happened) -> Night | None:
+    """None for a run of which there is too little to tell."""
     ordered = sorted(rows, key=lambda row: row.minute)
     count = int((ordered[-1].minute - ordered[0].minute) / _ONE) + 1 if ordered else 0
     spans = _spans(ordered, count, each=-(-count // MOST_SPANS))
@@ -91,7 +92,7 @@ def night(rows: Iterable[Minute], changes: Sequence[Change] = ()) -> Night | Non
     return Night(
         spans=tuple(spans),
         usual=usual,
-        dips=tuple(_dips(pieces, usual, [change for change in changes if lowered(change)])),
+        dips=tuple(_dips(pieces, usual, happened)),
         plot=plots.lines(whole, [("after", [span.pace for span in spans])]),
     )
 
@@ -112,7 +113,7 @@ def _joined(parts: Sequence[Span] | Sequence[Minute], *, start: datetime, minute
     return Span(start=start, minutes=minutes, **sums)
 
 
-def _dips(spans: Sequence[Span], usual: float, changes: Sequence[Change]) -> list[Dip]:
+def _dips(spans: Sequence[Span], usual: float, happened: Happened) -> list[Dip]:
     """The first span and the last are left out: there the run begins and ends."""
     found: list[list[Span]] = []
     before = False
@@ -124,44 +125,47 @@ def _dips(spans: Sequence[Span], usual: float, changes: Sequence[Change]) -> lis
             found.append([span])
         before = low
     worst = sorted(found, key=lambda some: sum(span.done - usual * span.minutes for span in some))[:_MOST_DIPS]
-    return [_dip(some, spans, changes) for some in sorted(worst, key=lambda some: some[0].start)]
+    return [_dip(some, spans, happened) for some in sorted(worst, key=lambda some: some[0].start)]
 
 
-def _dip(some: Sequence[Span], spans: Sequence[Span], changes: Sequence[Change]) -> Dip:
+def _dip(some: Sequence[Span], spans: Sequence[Span], happened: Happened) -> Dip:
     whole = _joined(some, start=some[0].start, minutes=_minutes(some))
     silent = _minutes(span for span in some if not span.ended)
-    return Dip(span=whole, cause=_cause(whole, silent, spans, changes))
+    early = whole.start - spans[0].minutes * _ONE  # what was done in the span before may be felt in this one
+    known = happened.known(early, whole.start, whole.end)
+    return Dip(span=whole, cause=known or _cause(whole, silent, spans, happened.parted(early, whole.end)))
 
 
 def _minutes(spans: Iterable[Span]) -> int:
     return sum(span.minutes for span in spans)
 
 
-def _cause(dip: Span, silent: int, spans: Sequence[Span], changes: Sequence[Change]) -> str:
+def _cause(dip: Span, silent: int, spans: Sequence[Span], parted: str) -> str:
     """What is told by most is asked first. `silent`: minutes of the dip in which nothing ended.
 
-    What ended in the minutes around a silence says nothing of it: it was as long under way as ever.
+    What ended in the minutes around a silence says nothing of it: it was as long under way as ever. `parted`: which
+    processes ended meanwhile.
     """
-    # Made in it, or in the span before it.
-    made = [change for change in changes if dip.start - spans[0].minutes * _ONE <= change.at < dip.end]
-    if made:
-        return told(made[-1])
     if silent:
         long = "a minute" if silent == 1 else f"{silent} minutes"
-        return f"nothing ended for {long}: the run was paused, or the endpoint or the database away"
+        return f"nothing ended for {long}; {parted}" if parted else f"nothing ended for {long}: {_AWAY}"
     if dip.retries > _MANY_RETRIES * dip.ended:
         tasks = "1 task" if dip.retries == 1 else f"{dip.retries} tasks"
-        return f"{tasks} had to be begun again: workers died, or answers were lost"
+        return _also(f"{tasks} had to be begun again: workers died, or answers were lost", parted)
     times = _longer(dip, spans, lambda span: span.run_s)
     if times > _LONG:
         return f"tasks took {times:.1f} times as long as usual: the endpoint was slow or refused"
     lag = dip.mean(dip.lag_s) or 0.0
     if lag > _LONG_LAG_S and _longer(dip, spans, lambda span: span.lag_s) > _LONG:
-        return f"results waited {lag:.0f} s for an orchestrator"
+        return _also(f"results waited {lag:.0f} s for an orchestrator", parted)
     times = _longer(dip, spans, lambda span: span.wait_s)
     if times > _LONG:
-        return f"due tasks waited {times:.1f} times as long as usual: there were fewer workers"
+        return _also(f"due tasks waited {times:.1f} times as long as usual: there were fewer workers", parted)
     return "little was due: what was left hung on a few trees or texts"
+
+
+def _also(cause: str, parted: str) -> str:
+    return f"{cause} ({parted})" if parted else cause
 
 
 def _longer(dip: Span, spans: Sequence[Span], what: Callable[[Span], float]) -> float:

@@ -22,7 +22,7 @@ def render(story: RunStory) -> str:
     shades = Shades.over(reward(node) for node in forest.nodes.values())
     jinja = environment()
     style, script = (source(jinja, name) for name in ("style.css", "script.js"))
-    told = night(story.minutes, story.run.changes)
+    told = night(story.minutes, story.happened)
     return jinja.get_template("page.html.j2").render(
         report=report,
         style=style,

@@ -19,6 +19,7 @@ from db.pool_views import (
 )
 from db.records import BatchRow, Caps, RoundRow, Run
 from orchestrator.generation.stages import Row
+from orchestrator.report.happened import Happened
 from orchestrator.report.model import RoleSpend
 
 
@@ -55,6 +56,7 @@ class PoolStory:
     strangest: tuple[OddExample, ...]
     spend: tuple[RoleSpend, ...]
     minutes: tuple[Minute, ...] = ()
+    happened: Happened = field(default_factory=Happened)
     verdicts: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -46,7 +46,7 @@ def render_pool(story: PoolStory) -> str:
     jinja = environment()
     style = source(jinja, "style.css") + source(jinja, "pool.css")
     rounds, steps = round_spans(story), step_spans(story)
-    told = night(story.minutes, story.run.changes)
+    told = night(story.minutes, story.happened)
     return jinja.get_template("pool.html.j2").render(
         h=headline(story),
         story=story,

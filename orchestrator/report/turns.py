@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from db.changes import trait_of
 from db.minutes import Minute
 from db.records import Change
-from orchestrator.report.wording import NONE, words
+from orchestrator.report.wording import NONE, clock, words
 
 # So long before a change and after it is looked at, without the minute in which it was made.
 AROUND = timedelta(minutes=10)
@@ -64,7 +64,7 @@ def lowered(change: Change) -> bool:
 
 def told(change: Change) -> str:
     """In half a sentence."""
-    return f"{name_of(change)} was set from {_value(change.before)} to {_value(change.after)} at {change.at:%H:%M}"
+    return f"{name_of(change)} was set from {_value(change.before)} to {_value(change.after)} at {clock(change.at)}"
 
 
 def name_of(change: Change) -> str:

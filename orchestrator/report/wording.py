@@ -65,6 +65,11 @@ def moment(when: datetime | None) -> str:
     return f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
 
 
+def clock(when: datetime) -> str:
+    """An hour and minute, in UTC."""
+    return f"{when.astimezone(UTC):%H:%M}"
+
+
 def words(name: str) -> str:
     """A name from the database as words: copied_demonstration becomes "copied demonstration"."""
     return name.replace("_", " ")

@@ -8,6 +8,7 @@ from random import Random
 from db import minutes as by_minute
 from db import runs
 from orchestrator.report.night import Night, night
+from orchestrator.story import happened_to
 from tests.chaos.audit import complain, figures
 from tests.chaos.jobs import GREEDY, PRICES
 from tests.chaos.plan import Act, Deed
@@ -79,7 +80,7 @@ def _tell(stage: Stage, name: str, outage: datetime) -> bool:
     with stage.site.engine.connect() as connection:
         run = runs.by_name(connection, name)
         assert run is not None
-        found = night(by_minute.of_run(connection, run.id), run.changes)
+        found = night(by_minute.of_run(connection, run.id), happened_to(connection, run))
     assert found is not None
     print(f"usual: {found.usual:.0f} tasks a minute; the endpoint died at {outage:%H:%M:%S}")
     for dip in found.dips:
