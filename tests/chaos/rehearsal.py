@@ -7,6 +7,7 @@ from random import Random
 
 from db import minutes as by_minute
 from db import runs
+from orchestrator.notices import STALL
 from orchestrator.report.night import Night, night
 from orchestrator.story import happened_to
 from tests.chaos.audit import complain, figures
@@ -27,6 +28,8 @@ _WORK = (
 )
 _EVERY_S = 600.0
 _OUTAGE_S = 180.0
+# An endpoint is announced as down after a third of it: within the outage.
+_STALL_MINUTES = 5.0
 # Of the whole.
 _OUTAGE_AT = 0.55
 
@@ -37,7 +40,8 @@ def rehearsal(folder: Path, *, minutes: float, seed: int) -> bool:
 
     The run completes, the laws hold, and the report shows the outage and names its cause.
     """
-    layout = Layout(workers=4, slots=8, faults=FAULTS, pause_s=(20.0, 90.0))
+    environment = {STALL: f"{_STALL_MINUTES:g}"}
+    layout = Layout(workers=4, slots=8, faults=FAULTS, pause_s=(20.0, 90.0), environment=environment)
     options = (*GREEDY, *PRICES, *_WORK, "--set", f"endpoints.default.requests_per_minute={_PACE}")
     total_s, width = minutes * 60, round(minutes * _PACE / _CALLS_A_SEED)
     with staged(folder, layout, seed, width=width, options=options) as stage:
@@ -89,7 +93,7 @@ def _tell(stage: Stage, name: str, outage: datetime) -> bool:
 
 
 def shows(found: Night, outage: datetime) -> bool:
-    """Whether one of the dips is the outage, and its cause the endpoint."""
+    """Whether one of the dips is the outage, and its cause this endpoint by its name."""
     end = outage + timedelta(seconds=_OUTAGE_S)
     during = [dip for dip in found.dips if dip.span.start < end and dip.span.end > outage]
-    return any("endpoint" in dip.cause for dip in during)
+    return any("an endpoint was away" in dip.cause and "'default'" in dip.cause for dip in during)

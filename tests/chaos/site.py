@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ KEY = "chaos"
 class Layout:
     """How many of each, and what goes wrong inside: options of the endpoint, INSTRUCTREE_CHAOS of the programs.
 
-    `pause_s`: between these bounds lies the time until what died is started again.
+    `pause_s`: between these bounds lies the time until what died is started again. `environment`: the programs' own.
     """
 
     orchestrators: int = 2
@@ -47,6 +47,7 @@ class Layout:
     faults: Sequence[str] = ()
     chaos: str = ""
     pause_s: tuple[float, float] = (0.2, 2.0)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,7 +173,7 @@ def open_site(folder: Path, layout: Layout, seed: int) -> Site:
 
 
 def _start_programs(site: Site) -> None:
-    layout, house = site.layout, site.house.at({"INSTRUCTREE_CHAOS": site.layout.chaos})
+    layout, house = site.layout, site.house.at({"INSTRUCTREE_CHAOS": site.layout.chaos, **site.layout.environment})
     argv = endpoint_argv(site.port, site.seed, site.folder / "endpoint.journal", layout.faults)
     add_program(site, "endpoint", Part.ENDPOINT, argv, house)
     for number in range(1, layout.orchestrators + 1):

@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.report.night import Dip, Night, Span
+from db.minutes import Minute
+from db.notices import Trouble
+from orchestrator.report.happened import Happened
+from orchestrator.report.night import Night, night
 from tests.chaos.plan import Deed, plan
 from tests.chaos.programs import Part
 from tests.chaos.rehearsal import kills, shows
@@ -32,10 +35,32 @@ def test_a_rehearsal_kills_one_of_each_every_ten_minutes():
     assert len(kills(300.0, seed=1)) == 6
 
 
+def after(began: datetime, happened: Happened) -> Night:
+    """An hour's report: in its middle, from this moment on, nothing ended for three minutes."""
+    start = began.replace(second=0)
+    rows = [minute(start + timedelta(minutes=number)) for number in range(-30, 30) if not 0 <= number < 3]
+    found = night(rows, happened)
+    assert found
+    return found
+
+
+def minute(start: datetime) -> Minute:
+    times = {"wait_s": 100.0, "run_s": 200.0, "lag_s": 1.0}
+    return Minute(minute=start, kind="expand", done=100, failed=0, retries=0, waits=(), runs=(), **times)
+
+
 def test_a_report_shows_an_outage_when_a_dip_of_its_time_names_the_endpoint():
     began = datetime(2026, 1, 1, 2, 10, 30, tzinfo=UTC)
-    quiet = Span(start=began.replace(second=0), minutes=3)
-    dip = Dip(span=quiet, cause="nothing ended: the run was paused, or the endpoint or the database away")
-    assert shows(Night(spans=(), usual=100, dips=(dip,), plot=None), began)
-    assert not shows(Night(spans=(), usual=100, dips=(replace(dip, cause="little was due"),), plot=None), began)
-    assert not shows(Night(spans=(), usual=100, dips=(dip,), plot=None), began - timedelta(hours=1))
+    reason = "endpoint 'default' has served no call for 1.7 minutes; it cannot be reached"
+    away = Trouble(at=began + timedelta(seconds=100), event="endpoint_down", reason=reason)
+    assert shows(after(began, Happened(troubles=[away])), began)
+    assert not shows(after(began, Happened(troubles=[away])), began - timedelta(hours=1))
+    other = replace(away, reason=reason.replace("default", "judge"))
+    assert not shows(after(began, Happened(troubles=[other])), began)
+
+
+def test_a_dip_of_which_nothing_is_known_does_not_show_an_outage():
+    began = datetime(2026, 1, 1, 2, 10, 30, tzinfo=UTC)
+    unknown = after(began, Happened())
+    assert len(unknown.dips) == 1 and "endpoint" in unknown.dips[0].cause
+    assert not shows(unknown, began)
