@@ -12,6 +12,8 @@ from db.schema import metadata
 
 # Any fixed number: transactions that migrate queue up behind it.
 _LOCK = 0x1D5C_7EE5
+# An orchestrator looks at the schema only every five seconds: until one of before has looked, it must adopt no run.
+_FENCED_S = 20.0
 
 
 def _config() -> Config:
@@ -33,6 +35,8 @@ def current(connection: Connection) -> str | None:
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Applies what is missing, in one transaction. Returns the revisions before and after.
 
+    Whoever drives a run meanwhile has lost it when something was applied, and for 20 s nobody can adopt one.
+
     Raises:
         ServiceError: the database is newer than this program.
     """
@@ -41,8 +45,22 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         before = check_known(connection)
         config.attributes["connection"] = connection
+        is_behind = before not in (None, head())
+        if is_behind:
+            # Waits for what is being written, which the migrations are to find: what comes later is fenced off.
+            connection.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
         command.upgrade(config, "head")
+        if is_behind:
+            _fence(connection)
     return before, head()
+
+
+def _fence(connection: Connection) -> None:
+    """Takes every run away from its owner: an older program goes on writing until it looks at the schema, and does not
+    write all that there is to be written.
+    """
+    fenced = "owner_token = owner_token + 1, owner_until = clock_timestamp() + make_interval(secs => :secs)"
+    connection.execute(text(f"UPDATE runs SET {fenced}"), {"secs": _FENCED_S})
 
 
 def is_newer(connection: Connection) -> bool:

@@ -1,19 +1,21 @@
 """The schema: up from nothing, again without change, and the same as the tables in the code."""
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import pytest
-from alembic.command import upgrade
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, MetaData, text
+from sqlalchemy import Connection, Engine, MetaData, text
 from typer.testing import CliRunner
 
-from db import laws, minutes, workers
+from db import laws, minutes, runs, workers
 from db.engine import check_reachable, open_engine
-from db.errors import ConfigError, ServiceError
+from db.errors import ConfigError, ServiceError, StaleLease
 from db.migrate import check_current, current, drift, head, migrate
 from db.schema import metadata
 from orchestrator.cli import app
-from tests.integration.night import Hands, finish, good, start
+from tests.integration.night import Hands, adopted, finish, good, start
 
 # Names and definitions of everything that alembic's comparison does not look at.
 _FINE_PRINT = """
@@ -54,21 +56,73 @@ def test_migrations_and_tables_in_the_code_are_the_same(engine: Engine):
     assert fine_print(engine) == migrated
 
 
-def test_runs_that_were_there_before_their_tasks_were_summed_up_are_summed_up(engine: Engine):
-    run = finish(start(engine), Hands(engine, good))
+def put_back(connection: Connection) -> None:
+    """The database as it was before tasks were summed up."""
     config = Config()
     config.set_main_option("script_location", "db:migrations")
     before = ScriptDirectory.from_config(config).get_revision("0015").down_revision
+    connection.execute(text("DROP TABLE task_totals"))
+    connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": before})
+
+
+def test_runs_that_were_there_before_their_tasks_were_summed_up_are_summed_up(engine: Engine):
+    run = finish(start(engine), Hands(engine, good))
     with engine.begin() as connection:
         was = minutes.by_kind(connection)
-        connection.execute(text("DROP TABLE task_totals"))
-        connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": before})
-        config.attributes["connection"] = connection
-        upgrade(config, "0015")
+        put_back(connection)
+    migrate(engine)
+    with engine.begin() as connection:
         assert {kind: one.waits for kind, one in minutes.by_kind(connection).items()} == {
             kind: one.waits for kind, one in was.items()
         }
         assert not any(laws.recount(connection, run.id).values())
+
+
+def test_who_drove_a_run_before_the_schema_changed_writes_nothing_more(engine: Engine):
+    old, hands = start(engine), Hands(engine, good)
+    old.tick()
+    hands.work()
+    with engine.begin() as connection:
+        put_back(connection)
+    migrate(engine)
+    with pytest.raises(StaleLease):
+        old.tick()
+    with engine.begin() as connection:
+        assert runs.adopt(connection, owner="an old one", lease_s=20) is None
+    finish(adopted(engine), hands)
+    with engine.connect() as connection:
+        assert not any(laws.recount(connection, old.run.id).values())
+
+
+def test_a_migration_that_changes_nothing_takes_no_run_away(engine: Engine):
+    driver = start(engine)
+    migrate(engine)
+    driver.tick()
+
+
+def test_what_was_being_written_when_the_schema_changed_is_counted(engine: Engine):
+    run = finish(start(engine), Hands(engine, good))
+    with engine.begin() as connection:
+        put_back(connection)
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as old:
+            runs.lock(old, run.id)
+            migration = thread.submit(migrate, engine)
+            until_somebody_waits(engine)
+            old.execute(text("UPDATE minutes SET done = done + 1"))
+        migration.result()
+    with engine.connect() as connection:
+        assert not any(laws.recount(connection, run.id).values())
+
+
+def until_somebody_waits(engine: Engine) -> None:
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for _ in range(200):
+        with engine.connect() as connection:
+            if connection.execute(waits).scalar_one():
+                return
+        sleep(0.05)
+    raise AssertionError("nobody waits for a lock")
 
 
 def test_a_newer_database_is_refused_with_both_versions(engine: Engine):
