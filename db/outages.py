@@ -8,23 +8,28 @@ from sqlalchemy import Connection, text, update
 from db.records import Outage
 from db.schema import runs
 
+# A task that has been due for so many seconds is taken by no worker: what it says of an endpoint may be long past.
+_HEARD_S = 60.0
 _COMPLAINTS = text(
     """
     SELECT DISTINCT ON (m.endpoint) m.endpoint, t.error
     FROM tasks t JOIN unnest(CAST(:marks AS text[]), CAST(:endpoints AS text[])) WITH ORDINALITY
         AS m (mark, endpoint, place) ON starts_with(t.error, m.mark)
-    WHERE t.run_id = :run AND t.state IN ('ready', 'leased') AND t.error IS NOT NULL
+    WHERE t.run_id = :run AND t.error IS NOT NULL AND (
+        t.state = 'leased' OR t.state = 'ready' AND t.not_before > now() - make_interval(secs => :heard)
+    )
     ORDER BY m.endpoint, m.place, t.not_before DESC
     """
 )
 
 
 def complaints(connection: Connection, run_id: int, marks: Mapping[str, str]) -> dict[str, str]:
-    """By endpoint, an error of a waiting task that begins with one of its marks (mark: endpoint).
+    """By endpoint, an error of a waiting task that begins with one of its marks (mark: endpoint). A task that workers
+    have left waiting does not count.
 
     That of the first mark of an endpoint which some error begins with, and of those the latest.
     """
-    given = {"run": run_id, "marks": list(marks), "endpoints": list(marks.values())}
+    given = {"run": run_id, "marks": list(marks), "endpoints": list(marks.values()), "heard": _HEARD_S}
     return {row.endpoint: row.error for row in connection.execute(_COMPLAINTS, given)}
 
 

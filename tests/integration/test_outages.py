@@ -49,7 +49,9 @@ def complain(engine: Engine, error: str | None, *, of: int = 1) -> None:
     """As if this was what these first tasks of the run were given back with, and all others nothing."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE tasks SET error = NULL"))
-        query = "UPDATE tasks SET error = :error WHERE id IN (SELECT id FROM tasks ORDER BY id LIMIT :of)"
+        query = """
+            UPDATE tasks SET error = :error, not_before = now() WHERE id IN (SELECT id FROM tasks ORDER BY id LIMIT :of)
+        """
         connection.execute(text(query), {"error": error, "of": of})
 
 
@@ -122,7 +124,8 @@ def test_each_endpoint_is_told_for_itself_by_the_error_that_says_most(engine: En
         refused = "ConnectionFailed: endpoint 'judge' cannot be reached: Connection refused"
         for which, error in (("min", refused), ("max", "ServerFault: endpoint 'default' answered 503: busy")):
             query = (
-                f"UPDATE tasks SET error = :error, not_before = '2000-1-1' WHERE id = (SELECT {which}(id) FROM tasks)"
+                "UPDATE tasks SET error = :error, not_before = not_before - interval '9 s' "
+                f"WHERE id = (SELECT {which}(id) FROM tasks)"
             )
             connection.execute(text(query), {"error": error})
     later(engine, driver, 0)
@@ -196,6 +199,15 @@ def test_who_waits_for_something_else_says_nothing_of_the_endpoint(engine: Engin
     later(engine, driver, 0)
     later(engine, driver, LONG_S)
     assert told(engine) == [] and remembered(engine) == {}
+
+
+def test_an_endpoint_that_nobody_asks_any_more_is_not_told(engine: Engine, driver: Driver):
+    complain(engine, AWAY.format("judge"))
+    later(engine, driver, 0)
+    with engine.begin() as connection:  # all workers have gone, and tasks stay due
+        connection.execute(text("UPDATE tasks SET not_before = now() - interval '70 s'"))
+    later(engine, driver, LONG_S)
+    assert told(engine) == []
 
 
 def test_where_stalls_are_never_told_neither_is_an_endpoint(engine: Engine, driver: Driver):
