@@ -1,6 +1,6 @@
 """Endpoints that are down: what waiting tasks say of them, whether they answer, and what is remembered of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from sqlalchemy import Connection, text, update
@@ -35,16 +35,21 @@ def complaints(connection: Connection, run_id: int, marks: Mapping[str, str]) ->
 
 _ANSWERED = text(
     """
-    SELECT endpoint, greatest(extract(epoch FROM now() - max(created_at)), 0)::float8 AS ago FROM calls
-    WHERE created_at > now() - make_interval(secs => :within) AND endpoint = ANY (:endpoints) GROUP BY endpoint
+    SELECT c.endpoint, greatest(extract(epoch FROM now() - max(c.created_at)), 0)::float8 AS ago
+    FROM calls c JOIN unnest(CAST(:endpoints AS text[]), CAST(:within AS float8[])) AS e (endpoint, within)
+        ON c.endpoint = e.endpoint AND c.created_at > now() - make_interval(secs => e.within)
+    WHERE c.created_at > now() - make_interval(secs => :longest) GROUP BY c.endpoint
     """
 )
 
 
-def answered(connection: Connection, endpoints: Collection[str], *, within_s: float) -> dict[str, float]:
-    """Those of the endpoints that have answered anybody within so many seconds: how many seconds ago they last did."""
-    rows = connection.execute(_ANSWERED, {"endpoints": list(endpoints), "within": within_s})
-    return {row.endpoint: row.ago for row in rows}
+def answered(connection: Connection, within_s: Mapping[str, float]) -> dict[str, float]:
+    """Of some endpoints those that have answered anybody, each within so many seconds: how many seconds ago they last
+    did.
+    """
+    longest = max(within_s.values())
+    given = {"endpoints": list(within_s), "within": list(within_s.values()), "longest": longest}
+    return {row.endpoint: row.ago for row in connection.execute(_ANSWERED, given)}
 
 
 def note(connection: Connection, run_id: int, outages: Mapping[str, Outage]) -> None:

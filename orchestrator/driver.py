@@ -93,7 +93,7 @@ class Driver:
             return tasks.sweep(connection, self._run.id, max_attempts=MAX_ATTEMPTS, hint_age_s=hint_age_s)
 
     def _watch(self, connection: Connection, stall_s: float) -> None:
-        outages.watch(connection, self._run, after_s=outages.patience_s(stall_s))
+        outages.watch(connection, self._run, stall_s=stall_s)
         if notices.watch(connection, self._run.id, after_s=stall_s):
             log.warning("run_stalled", run=self._run.name)
 

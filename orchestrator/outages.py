@@ -24,46 +24,53 @@ KINDS = (
 )
 
 Outages = Mapping[str, Outage]
+Patience = Mapping[str, float]
 
 
-def patience_s(stall_s: float) -> float:
-    """How long an endpoint may answer nobody, in seconds: long before the whole run would have stalled by it."""
-    return stall_s / 3
+def patience_s(stall_s: float, timeout_s: float = 0) -> float:
+    """How long an endpoint may answer nobody, in seconds: long before the whole run would have stalled by it, but not
+    before one call that timed out and another could have been answered.
+    """
+    return max(stall_s / 3, 2 * timeout_s)
 
 
 def in_minutes(seconds: float) -> str:
     return f"{round(seconds / 60, 1):g} minutes"
 
 
-def watch(connection: Connection, run: Run, *, after_s: float) -> None:
-    """Announces each endpoint of the run that has been down for `after_s` of being driven. Once until it answers."""
-    marks = {f"{kind}: {_named(endpoint)} ": endpoint for kind in KINDS for endpoint in run.config["work"]["endpoints"]}
+def watch(connection: Connection, run: Run, *, stall_s: float) -> None:
+    """Announces each endpoint of the run that has been down, while it was driven, for as long as `patience_s` says.
+    Once until it answers.
+    """
+    endpoints = run.config["work"]["endpoints"]
+    patience = {name: patience_s(stall_s, endpoint["timeout_s"]) for name, endpoint in endpoints.items()}
+    marks = {f"{kind}: {_named(endpoint)} ": endpoint for kind in KINDS for endpoint in endpoints}
     complaints = rows.complaints(connection, run.id, marks)
-    noted = missed(run.outages, complaints, now_s=run.driven_s, after_s=after_s)
-    suspects = due(noted, complaints, now_s=run.driven_s, after_s=after_s)
-    answered = rows.answered(connection, suspects, within_s=after_s) if suspects else {}
+    noted = missed(run.outages, complaints, now_s=run.driven_s, patience=patience)
+    suspects = due(noted, complaints, now_s=run.driven_s, patience=patience)
+    answered = rows.answered(connection, {name: patience[name] for name in suspects}) if suspects else {}
     judged, down = judge(noted, suspects, answered, now_s=run.driven_s)
     if judged != run.outages:
         rows.note(connection, run.id, judged)
     for endpoint in down:
-        reason = _reason(endpoint, complaints[endpoint], after_s)
+        reason = _reason(endpoint, complaints[endpoint], patience[endpoint])
         notices.announce(connection, run.id, "endpoint_down", reason)
         log.warning("endpoint_down", run=run.name, endpoint=endpoint, cause=reason)
 
 
-def missed(outages: Outages, complaints: Collection[str], *, now_s: float, after_s: float) -> Outages:
-    """With who is complained of now, and without who has not been for `after_s`.
+def missed(outages: Outages, complaints: Collection[str], *, now_s: float, patience: Patience) -> Outages:
+    """With who is complained of now, and without who has not been for as long as there is patience with it.
 
     Not at once: tasks that ask an endpoint which hangs may end in vain, and the next ones have nothing to say yet.
     """
-    kept = {name: outage for name, outage in outages.items() if now_s - outage.missed_s < after_s}
+    kept = {name: outage for name, outage in outages.items() if now_s - outage.missed_s < patience[name]}
     fresh = Outage(since_s=now_s, missed_s=now_s)
     return kept | {name: replace(outages.get(name, fresh), missed_s=now_s) for name in complaints}
 
 
-def due(outages: Outages, complaints: Collection[str], *, now_s: float, after_s: float) -> list[str]:
-    """Who is complained of now, and may have answered nobody for `after_s`: the ledger knows."""
-    return sorted(name for name in complaints if now_s - outages[name].since_s >= after_s)
+def due(outages: Outages, complaints: Collection[str], *, now_s: float, patience: Patience) -> list[str]:
+    """Who is complained of now, and may have answered nobody for longer than patience lasts: the ledger knows."""
+    return sorted(name for name in complaints if now_s - outages[name].since_s >= patience[name])
 
 
 def judge(

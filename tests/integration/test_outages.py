@@ -147,6 +147,28 @@ def test_an_endpoint_that_fails_some_calls_and_answers_others_is_not_told(engine
     assert told(engine) == []
 
 
+def test_an_endpoint_that_may_take_minutes_over_a_call_is_not_told_before_two_of_these(engine: Engine):
+    driver = start(engine, *TWO, "endpoints.judge.timeout_s=300")
+    driver.tick()
+    complain(engine, AWAY.format("judge"), of=2)
+    with engine.begin() as connection:
+        query = "UPDATE tasks SET error = :error WHERE id = (SELECT min(id) FROM tasks)"
+        connection.execute(text(query), {"error": AWAY.format("default")})
+    later(engine, driver, 0)
+    answer(engine, "default", key="of the other")
+    later(engine, driver, LONG_S)
+    answer(engine, "judge", ago_s=100, key="a slow one")
+    assert told(engine) == [
+        "endpoint 'default' has served no call for 5 minutes; it is not answering; trying again in 9 s"
+    ]
+    later(engine, driver, LONG_S)
+    later(engine, driver, 0)
+    assert len(told(engine)) == 1
+    later(engine, driver, LONG_S)
+    (_, reason) = told(engine)
+    assert reason == "endpoint 'judge' has served no call for 10 minutes; it is not answering; trying again in 9 s"
+
+
 def test_who_has_answered_is_counted_from_there_and_told_again(engine: Engine, driver: Driver):
     complain(engine, AWAY.format("judge"))
     later(engine, driver, 0)

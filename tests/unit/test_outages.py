@@ -8,7 +8,7 @@ from workers.llm import errors
 from workers.llm.errors import EndpointAway, RetriesSpent, RetryLater
 from workers.llm.sorting import sort_error
 
-AFTER_S = 300.0
+PATIENCE = {"judge": 300.0, "default": 300.0}
 
 
 def outage(since_s: float, missed_s: float | None = None, *, told: bool = False) -> Outage:
@@ -16,26 +16,35 @@ def outage(since_s: float, missed_s: float | None = None, *, told: bool = False)
 
 
 def test_who_is_first_complained_of_is_noted_and_counted_from_there():
-    noted = missed({}, ["judge"], now_s=50, after_s=AFTER_S)
+    noted = missed({}, ["judge"], now_s=50, patience=PATIENCE)
     assert noted == {"judge": outage(50)}
-    again = missed(noted, ["judge", "default"], now_s=60, after_s=AFTER_S)
+    again = missed(noted, ["judge", "default"], now_s=60, patience=PATIENCE)
     assert again == {"judge": outage(50, 60), "default": outage(60)}
 
 
 @pytest.mark.parametrize("told", [False, True])
 def test_who_is_complained_of_no_more_is_forgotten_after_a_while(told: bool):
     noted = {"judge": outage(0, 40, told=told)}
-    assert missed(noted, [], now_s=339, after_s=AFTER_S) == noted
-    assert missed(noted, [], now_s=340, after_s=AFTER_S) == {}
+    assert missed(noted, [], now_s=339, patience=PATIENCE) == noted
+    assert missed(noted, [], now_s=340, patience=PATIENCE) == {}
 
 
 def test_however_seldom_somebody_looks_an_endpoint_that_is_still_complained_of_is_not_forgotten():
-    assert missed({"judge": outage(0)}, ["judge"], now_s=9_000, after_s=5) == {"judge": outage(0, 9_000)}
+    assert missed({"judge": outage(0)}, ["judge"], now_s=9_000, patience={"judge": 5}) == {"judge": outage(0, 9_000)}
 
 
 def test_the_ledger_is_asked_of_those_complained_of_now_and_for_long():
     noted = {"judge": outage(0, 300), "default": outage(1, 300), "quiet": outage(0, 299)}
-    assert due(noted, ["judge", "default"], now_s=300, after_s=AFTER_S) == ["judge"]
+    assert due(noted, ["judge", "default"], now_s=300, patience=PATIENCE) == ["judge"]
+
+
+def test_an_endpoint_that_may_take_long_to_answer_is_waited_for_longer():
+    noted = {"judge": outage(0, 100), "slow": outage(0, 100)}
+    patience = {"judge": 300.0, "slow": patience_s(900, 600)}
+    assert patience["slow"] == 1200
+    assert due(noted, ["judge", "slow"], now_s=300, patience=patience) == ["judge"]
+    assert missed(noted, [], now_s=400, patience=patience) == {"slow": outage(0, 100)}
+    assert due(noted, ["judge", "slow"], now_s=1200, patience=patience) == ["judge", "slow"]
 
 
 def test_who_has_answered_nobody_is_announced_once():
@@ -51,8 +60,8 @@ def test_who_has_answered_is_counted_from_its_answer_and_may_be_told_again(told:
     judged, down = judge({"judge": outage(0, 310, told=told)}, ["judge"], {"judge": 100.0}, now_s=310)
     assert down == []
     assert judged == {"judge": outage(210, 310)}
-    assert due(judged, ["judge"], now_s=509, after_s=AFTER_S) == []
-    assert due(judged, ["judge"], now_s=510, after_s=AFTER_S) == ["judge"]
+    assert due(judged, ["judge"], now_s=509, patience=PATIENCE) == []
+    assert due(judged, ["judge"], now_s=510, patience=PATIENCE) == ["judge"]
     assert judge(judged, ["judge"], {}, now_s=510)[1] == ["judge"]
 
 
@@ -72,7 +81,7 @@ def test_a_complaint_names_the_endpoint_as_its_configuration_does(name: str):
 
 
 def test_an_endpoint_is_told_long_before_the_run_would_have_stalled():
-    assert patience_s(900) == AFTER_S
+    assert patience_s(900) == patience_s(900, 120) == 300
     assert [in_minutes(s) for s in (300, 200, 50, 200_000)] == [
         "5 minutes",
         "3.3 minutes",
