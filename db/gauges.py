@@ -77,7 +77,7 @@ def nodes_open(connection: Connection) -> int:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
     """What running runs with a cap may still reserve: `amount` of them all, `share` of the one that has the smallest
-    share of its own cap left, from 1 to 0.
+    share of its own cap left, from 1 to 0. One that has nothing left hides no other: 0 is told where none has.
     """
 
     amount: float
@@ -85,7 +85,8 @@ class Left:
 
 
 _LEFT = """
-    SELECT unit, sum(remaining)::float8 AS amount, min(coalesce(remaining / nullif(cap, 0), 0))::float8 AS share
+    SELECT unit, sum(remaining)::float8 AS amount,
+           coalesce(min(remaining / nullif(cap, 0)) FILTER (WHERE remaining > 0), 0)::float8 AS share
     FROM runs CROSS JOIN LATERAL (VALUES
         ('calls', cap_calls::float8, (cap_calls - reserved_calls - spent_calls)::float8),
         ('tokens', cap_tokens, cap_tokens - reserved_tokens - spent_tokens),

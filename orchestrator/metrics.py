@@ -203,7 +203,7 @@ def _left(left: Mapping[str, gauges.Left], fates: Mapping[str, int]) -> Iterator
         amounts["dollars",] = left["nusd"].amount / NUSD_PER_USD
     about = "What running runs with a cap may still spend, reservations taken off."
     yield _gauges("budget_left", about, ("unit",), amounts)
-    about = "The same as a share of its cap, of the run that has the smallest left."
+    about = "The same as a share of its cap, of the run that has the smallest left of those that have any."
     yield _gauges("budget_share_left", about, ("unit",), shares)
     attempts = {(fate,): 0 for fate in _FATES} | {(fate,): count for fate, count in fates.items()}
     yield _gauges("attempts", "Requests without an answer of their own in the ledger, by fate.", ("fate",), attempts)

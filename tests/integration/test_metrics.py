@@ -153,6 +153,18 @@ def test_a_run_that_is_near_its_cap_is_seen_beside_one_that_is_not(engine: Engin
     assert of(series, "budget_left") == {("calls",): 1_000_070, ("seconds",): 20}
 
 
+def test_a_run_at_its_cap_hides_none_that_is_near_its_own(engine: Engine):
+    for name, spent in (("spent", 1000), ("evening", 930)):
+        start(engine, caps=Caps(calls=1000))
+        with engine.begin() as connection:
+            rename = text("UPDATE runs SET name = :name, spent_calls = :spent WHERE name = 'night'")
+            connection.execute(rename, {"name": name, "spent": spent})
+    assert of(told(engine), "budget_share_left") == pytest.approx({("calls",): 0.07})
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET spent_calls = cap_calls"))
+    assert of(told(engine), "budget_share_left") == {("calls",): 0}
+
+
 def test_what_a_cancelled_run_left_undone_waits_no_more(engine: Engine):
     start(engine).tick()
     assert told(engine)["nodes_open", ()] == 3
