@@ -5,6 +5,7 @@ At its start nobody may be there to compare with.
 
 from threading import Event, Thread
 
+import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import guard
 from db.errors import ServiceError
 from workers.process import Held
+
+log = structlog.get_logger()
 
 LOOK_S = 15.0
 # In a row. A mark that was wiped is back after a sweep of five seconds, or after SILENT_S where its orchestrator hangs.
@@ -39,7 +42,10 @@ class Ears:
 
     def _look_on(self) -> None:
         while not self._stop.wait(LOOK_S):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # the thread's edge: without it nobody would look any more, or know why
+                log.exception("ears_failed")
 
     def look(self) -> None:
         """Notes this process as unfit when so many looks have found no mark. A server that is away shows nothing."""
