@@ -168,4 +168,9 @@ def _cause(connection: Connection, run_id: int, after_s: float) -> str:
     """What the latest task that was given back says, or that nobody works on any."""
     error = connection.scalars(_WAITS, {"run": run_id}).first()
     because = error or "no task was tried in vain: look for workers that serve its queues"
-    return f"no task has ended for {after_s / 60:g} minutes; {because}"
+    return f"no task has ended for {how_long(after_s)}; {because}"
+
+
+def how_long(seconds: float) -> str:
+    """As notices say it: in minutes, and in seconds where it is less than one."""
+    return f"{round(seconds / 60, 1):g} minutes" if seconds >= 60 else f"{round(seconds, 1):g} seconds"

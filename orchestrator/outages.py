@@ -34,10 +34,6 @@ def patience_s(stall_s: float, timeout_s: float = 0) -> float:
     return max(stall_s / 3, 2 * timeout_s)
 
 
-def in_minutes(seconds: float) -> str:
-    return f"{round(seconds / 60, 1):g} minutes"
-
-
 def watch(connection: Connection, run: Run, *, stall_s: float) -> None:
     """Announces each endpoint of the run that has been down, while it was driven, for as long as `patience_s` says.
     Once until it answers.
@@ -95,4 +91,4 @@ def _named(endpoint: str) -> str:
 
 def _reason(endpoint: str, error: str, after_s: float) -> str:
     said = error.partition(f"{_named(endpoint)} ")[2]
-    return f"{_named(endpoint)} has served no call for {in_minutes(after_s)}; it {said}"
+    return f"{_named(endpoint)} has served no call for {notices.how_long(after_s)}; it {said}"

@@ -11,6 +11,7 @@ from db.engine import check_reachable, open_engine
 from db.errors import UserError
 from db.guard import Finding
 from db.migrate import check_current
+from db.notices import how_long
 from orchestrator import notices, outages, places, stack
 from orchestrator.cli.say import print_line
 from orchestrator.config import build, read_file
@@ -102,8 +103,8 @@ def _notices() -> str:
 
 
 def _patience(stall_s: float) -> str:
-    down = outages.in_minutes(outages.patience_s(stall_s))
-    return f"an endpoint that is down after {down}, a stall after {outages.in_minutes(stall_s)}"
+    down = how_long(outages.patience_s(stall_s))
+    return f"an endpoint that is down after {down} (or two of its timeouts), a stall after {how_long(stall_s)}"
 
 
 def _workers(url: str | None) -> Finding:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from db.notices import how_long
 from db.records import Outage
-from orchestrator.outages import KINDS, due, in_minutes, judge, missed, patience_s
+from orchestrator.outages import KINDS, due, judge, missed, patience_s
 from workers.llm import errors
 from workers.llm.errors import EndpointAway, RetriesSpent, RetryLater
 from workers.llm.sorting import sort_error
@@ -82,9 +83,20 @@ def test_a_complaint_names_the_endpoint_as_its_configuration_does(name: str):
 
 def test_an_endpoint_is_told_long_before_the_run_would_have_stalled():
     assert patience_s(900) == patience_s(900, 120) == 300
-    assert [in_minutes(s) for s in (300, 200, 50, 200_000)] == [
-        "5 minutes",
-        "3.3 minutes",
-        "0.8 minutes",
-        "3333.3 minutes",
-    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (300, "5 minutes"),
+        (200, "3.3 minutes"),
+        (1000, "16.7 minutes"),
+        (200_000, "3333.3 minutes"),
+        (60, "1 minutes"),
+        (50, "50 seconds"),
+        (2, "2 seconds"),
+        (0.2, "0.2 seconds"),
+    ],
+)
+def test_how_long_is_said_shortly_and_never_as_nothing(seconds: float, said: str):
+    assert how_long(seconds) == said
