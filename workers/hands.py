@@ -14,6 +14,7 @@ from db.workers import Identity
 from workers.ears import Ears
 from workers.known import Known
 from workers.llm.address import addresses_from_environment
+from workers.llm.errors import LedgerAway
 from workers.llm.gateway import Gateway, open_gateway
 from workers.llm.limits import Limiter, RedisLimiter
 from workers.porter import Porter
@@ -53,9 +54,17 @@ class Hands:
             rest.callback(self.loop.close)
             rest.callback(self.heart.stop)
             rest.callback(lambda: self.loop.run(self.limiter.close()))
-            rest.callback(lambda: self.loop.run(self.gateway.close()))
+            rest.callback(self._close_gateway)
             rest.callback(self.porter.close)
             rest.callback(self.ears.stop)
+
+    def _close_gateway(self) -> None:
+        """Says at once what could not be written: what fails after it may be raised in its place."""
+        try:
+            self.loop.run(self.gateway.close())
+        except LedgerAway as error:
+            log.warning("answers_lost", cause=str(error))
+            raise
 
     def abandon(self) -> None:
         """Ends this process at once and gives its tasks back, so that nobody waits for its leases to end.
