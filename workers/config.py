@@ -305,6 +305,15 @@ class WorkSettings(Settings):
     # What `operators_file` held when the run began; workers never see the file.
     operators: dict[str, CustomOperator] = Field(default_factory=dict)
 
+    @field_validator("endpoints")
+    @classmethod
+    def _endpoints_can_be_told_from_their_models(cls, found: dict[str, Endpoint]) -> dict[str, Endpoint]:
+        """Figures name them as `default (model)`."""
+        for name in found:
+            if " (" in name:
+                raise ValueError(f"endpoint {name!r} has ' (' in its name: choose one without it")
+        return found
+
     @field_validator("operators")
     @classmethod
     def _operators_are_their_own(cls, found: dict[str, CustomOperator]) -> dict[str, CustomOperator]:

@@ -56,6 +56,7 @@ def test_the_local_settings_fit():
     [
         (["search.iteratons=2"], "unknown option 'search.iteratons'; did you mean 'iterations'"),
         (["serch.iterations=2"], "unknown option 'serch'; did you mean 'search'"),
+        (["endpoints.judge (eu).model=m"], r"endpoint 'judge \(eu\)' has ' \(' in its name: choose one without it"),
         (["search.iterations=0"], r"search.iterations = 0: input should be greater than or equal to 1"),
         (["search.iterations=many"], r"search.iterations = 'many': input should be a valid integer"),
         (["harvest.mode=best"], r"harvest.mode = 'best': input should be 'paths', 'score' or 'estimate'"),
