@@ -25,6 +25,7 @@ from enum import Enum, auto
 from typing import ClassVar
 
 # Tasks keep the error that ended their last attempt as `family: message`. These families are looked for again.
+# An endpoint that is broken is no task's fault: the run waits for its owner to mend it.
 BROKEN_ENDPOINT = "EndpointBroken"
 WITHDRAWN = "Withdrawn"
 

@@ -29,7 +29,6 @@ log = structlog.get_logger()
 OWNER_LEASE_S = 20.0
 HINT_AGE_S = 30.0
 BATCH = 200
-# Errors of this kind are no task's fault: the run waits for its owner to mend the endpoint.
 
 
 class Driver:

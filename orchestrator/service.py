@@ -117,9 +117,9 @@ class Orchestrator:
         """One tick; with an age, a sweep too, which hints again what was last hinted so long ago."""
         driver = self._drivers[run_id]
         try:
-            moved, hints = driver.tick()
+            moved, due = driver.tick()
             if hint_age_s is not None and not driver.over:
-                hints += driver.sweep(hint_age_s, stall_s=self._stall_s)
+                due += driver.sweep(hint_age_s, stall_s=self._stall_s)
         except StaleLease:
             log.warning("run_lost", run=driver.run.name)
             del self._drivers[run_id]
@@ -131,5 +131,5 @@ class Orchestrator:
         if driver.over:
             driver.let_go()
             del self._drivers[run_id]
-        self._hints.send(hints)
+        self._hints.send(due)
         return moved

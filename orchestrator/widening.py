@@ -87,10 +87,10 @@ class Widening:
 
     def step(self, connection: Connection, run: Run) -> Due:
         self._advance(connection, run.id)
-        hints, over, blocked = self._issue(connection, run)
-        if not hints and (over or blocked) and not tasks.any_open(connection, run.id) and self._are_done(blocked):
+        due, over, blocked = self._issue(connection, run)
+        if not due and (over or blocked) and not tasks.any_open(connection, run.id) and self._are_done(blocked):
             self._end(connection, run, over, blocked=blocked)
-        return hints
+        return due
 
     # -- what came
 

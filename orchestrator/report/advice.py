@@ -112,10 +112,14 @@ def _harvest_full(report: Report) -> Iterator[Advice]:
 
 
 def _share(fates: Fates, reasons: Iterable[str]) -> float:
-    """Of all nodes those that ended so; 0 where there are too few to tell."""
+    """Of all nodes those that ended so."""
     names = frozenset(reasons)
-    count = sum(found.count for found in fates.reasons if found.reason in names)
-    return count / fates.total if fates.total >= ENOUGH else 0.0
+    return share_of(sum(found.count for found in fates.reasons if found.reason in names), fates.total)
+
+
+def share_of(part: int, whole: int) -> float:
+    """0 where there are too few to tell."""
+    return part / whole if whole >= ENOUGH else 0.0
 
 
 _RULES: tuple[Callable[[Report], Iterable[Advice]], ...] = (

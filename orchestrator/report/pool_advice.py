@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from db.pool_views import Refusal
 from db.records import RoundRow
-from orchestrator.report.advice import ENOUGH, MANY, SOME, Advice, of_night
+from orchestrator.report.advice import ENOUGH, MANY, SOME, Advice, of_night, share_of
 from orchestrator.report.night import Night
 from orchestrator.report.pool_figures import prompts_lost, steps_taken
 from orchestrator.report.pool_model import PoolStory
@@ -19,7 +19,7 @@ _NEWER = "more seeds, and seeds of other kinds, before more rounds; a higher tem
 _STEADIER = "a steadier endpoint, or a second one; the workers' logs say why calls failed"
 _OF_CALLS = {"call_failed": _STEADIER, "task_failed": _STEADIER}
 _OF_COMPLETIONS = {"cut_off": "raise roles.generator.max_tokens", **_OF_CALLS}
-_OF_TEXTS = {
+_OF_HEURISTICS = {
     "odd_start": "generation.ascii_start=false where the seeds are not in English; else a stronger generator",
     "undoable": "leave seeds about pictures, files and the like out, or say in generation.undoable what cannot be done",
     "too_short": "lower generation.min_words, or give longer seeds",
@@ -57,7 +57,7 @@ def _used_up(story: PoolStory) -> Iterator[Advice]:
     elif last < first / 2:
         seen = f"of the first quarter of the rounds {first:.0%} of the texts were kept, of the last {last:.0%}"
         yield Advice(seen=seen, do=_NEWER)
-    elif (share := _share(copies, story.counts.after_heuristics)) > _MOST:
+    elif (share := share_of(copies, story.counts.after_heuristics)) > _MOST:
         yield Advice(seen=f"{share:.0%} of the texts that heuristics let through were near-copies", do=_NEWER)
 
 
@@ -74,7 +74,7 @@ def _at_both_ends(rounds: Sequence[RoundRow]) -> tuple[float, float]:
 
 def _completions(story: PoolStory) -> Iterator[Advice]:
     lost = [(reason, count) for reason, count in prompts_lost(story.rounds) if reason != _CAP]
-    share = _share(sum(count for _, count in lost), sum(row.prompts for row in story.rounds))
+    share = share_of(sum(count for _, count in lost), sum(row.prompts for row in story.rounds))
     if share > SOME:
         yield _most_of(
             lost,
@@ -86,12 +86,12 @@ def _completions(story: PoolStory) -> Iterator[Advice]:
 
 def _heuristics(story: PoolStory) -> Iterator[Advice]:
     refused = _counted(found for found in story.text_reasons if found.reason != _COPY)
-    share = _share(sum(count for _, count in refused), story.counts.generated)
+    share = share_of(sum(count for _, count in refused), story.counts.generated)
     if share > MANY:
         yield _most_of(
             refused,
             f"heuristics refused {share:.0%} of the texts",
-            _OF_TEXTS,
+            _OF_HEURISTICS,
             "a stronger generator writes fewer of these",
         )
 
@@ -100,7 +100,7 @@ def _instances(story: PoolStory) -> Iterator[Advice]:
     """Of the kept texts that were asked for instances those that have no good one."""
     counts = story.counts
     asked = counts.kept - counts.unsettled - _given_up(story)
-    share = _share(asked - counts.with_instance, asked)
+    share = share_of(asked - counts.with_instance, asked)
     if share > MANY:
         yield _most_of(
             _counted(found for found in story.instance_reasons if found.reason not in (_CAP, _SPARE)),
@@ -111,7 +111,7 @@ def _instances(story: PoolStory) -> Iterator[Advice]:
 
 
 def _brings_nothing(story: PoolStory) -> Iterator[Advice]:
-    share = _share(story.brought.nothing, story.brought.measured)
+    share = share_of(story.brought.nothing, story.brought.measured)
     if share > SOME:
         yield Advice(
             seen=f"{share:.0%} of the instructions trained on bring nothing to their answers",
@@ -122,7 +122,7 @@ def _brings_nothing(story: PoolStory) -> Iterator[Advice]:
 def _marked(story: PoolStory) -> Iterator[Advice]:
     steps = steps_taken(story.batches)
     reasons = Counter(step.reason for step in steps if step.reason is not None)
-    share = _share(reasons.total(), len(steps))
+    share = share_of(reasons.total(), len(steps))
     if share > SOME:
         yield _most_of(
             reasons.most_common(),
@@ -147,11 +147,6 @@ def _counted(refusals: Iterable[Refusal]) -> list[tuple[str, int]]:
 def _given_up(story: PoolStory) -> int:
     """Kept texts whose instances a cap did not pay for."""
     return sum(found.count for found in story.instance_reasons if found.reason == _CAP)
-
-
-def _share(part: int, whole: int) -> float:
-    """0 where there are too few to tell."""
-    return part / whole if whole >= ENOUGH else 0.0
 
 
 _RULES: tuple[Callable[[PoolStory], Iterable[Advice]], ...] = (
