@@ -17,17 +17,14 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-import yaml
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from tests.compose import SERVICES, command, environment
 from tests.e2e.house import House, Model, Running, rows, until, write_seeds
 from tests.listening import SECRET, Listener, listening
 from tests.monitoring import ALERTS, panels, prometheus
 
-SERVICES: Mapping[str, Any] = yaml.safe_load(
-    (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
-)["services"]
 ORCHESTRATORS, WORKERS = 2, 2
 # Of figures: in containers all have the same port, here each needs its own.
 PORT = 19464
@@ -41,25 +38,6 @@ class Project:
     services: Mapping[str, House]
     running: Mapping[str, Running]
     webhook: Listener
-
-
-def environment(service: str, values: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the file gives a service, `${NAME...}` replaced as compose does it."""
-
-    def value(found: re.Match[str]) -> str:
-        name, fallback = found["name"], found["fallback"]
-        if not values.get(name) and fallback is None:
-            pytest.fail(f"{name} has no default, and compose would stop here")
-        return values.get(name) or fallback or ""
-
-    pattern = re.compile(r"\$\{(?P<name>\w+):(?:-(?P<fallback>[^}]*)|\?[^}]*)\}")
-    return {name: pattern.sub(value, given) for name, given in SERVICES[service]["environment"].items()}
-
-
-def moved(url: str, to: str) -> str:
-    """The server that the file names is the session's here; a database or index of our own in it."""
-    assert make_url(url).host in SERVICES  # a service of the same file
-    return to
 
 
 def database(house: House) -> str:
@@ -83,27 +61,25 @@ def started(
 ) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("compose")
     assert house.cli("up").code == 0
-    stack_url = database(house)
-    broker = f"{(house.stack().redis_url or '').rpartition('/')[0]}/1"
     values = {
         "POSTGRES_PASSWORD": "p",
         "VALKEY_PASSWORD": "v",
         "INSTRUCTREE_WEBHOOK": webhook.url,
         "INSTRUCTREE_EVENTS": "1",
+        # As on another host: the servers are the session's.
+        "INSTRUCTREE_DATABASE_URL": database(house),
+        "INSTRUCTREE_REDIS_URL": f"{(house.stack().redis_url or '').rpartition('/')[0]}/1",
     }
     values |= model.env
     services: dict[str, House] = {}
     for name in ("migrate", "orchestrator", "worker", "cli"):
-        env = environment(name, values)
-        env["INSTRUCTREE_DATABASE_URL"] = moved(env["INSTRUCTREE_DATABASE_URL"], stack_url)
-        env["INSTRUCTREE_REDIS_URL"] = moved(env["INSTRUCTREE_REDIS_URL"], broker)
-        services[name] = House(home=folder / "unused", system=folder, env=env, said=house.said)
-    migrated = services["migrate"].cli(*SERVICES["migrate"]["command"])
+        services[name] = House(home=folder / "unused", system=folder, env=environment(name, values), said=house.said)
+    migrated = services["migrate"].cli(*command("migrate", values))
     assert migrated.code == 0, migrated.err
     with ExitStack() as stack:
         names = [*["orchestrator"] * ORCHESTRATORS, *["worker"] * WORKERS]
         running = {
-            f"{name}-{i}": stack.enter_context(house.running(*SERVICES[name]["command"], folder=folder))
+            f"{name}-{i}": stack.enter_context(house.running(*command(name, values), folder=folder))
             for i, name in enumerate(names)
             for house in [services[name].at({"INSTRUCTREE_METRICS": f"127.0.0.1:{PORT + i}"})]
         }

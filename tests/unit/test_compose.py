@@ -1,21 +1,20 @@
 """The compose file, read as text: there may be no docker engine here, but each of these faults can be read."""
 
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 import typer.main
 import yaml
+from sqlalchemy.engine import make_url
 
+from tests.compose import COMPOSE, SERVICES, TEXT, Unset, command, environment, filled
+from tests.deploy_tools import ROOT
 from workers.llm.address import DEFAULT, address_of, addresses
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docker-compose.yml").read_text()
-COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SCREENS = {"grafana", "flower", "console"}
 OURS = ["migrate", "orchestrator", "worker", "cli"]
+# The least that a .env has to say.
+LEAST = {"POSTGRES_PASSWORD": "p", "VALKEY_PASSWORD": "v", "OPENAI_BASE_URL": "https://models.example.org/v1"}
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -48,12 +47,19 @@ def test_it_starts_what_a_run_needs() -> None:
 
 @our_services
 def test_command_is_a_command_line_of_ours(name: str) -> None:
-    parse(SERVICES[name]["command"])
+    parse(command(name, LEAST))
+
+
+def test_slots_and_queues_of_workers_are_set_in_env() -> None:
+    assert command("worker", LEAST) == ["worker", "--slots=16", "--queues="]
+    told = command("worker", LEAST | {"WORKER_SLOTS": "64", "WORKER_QUEUES": "expand,evaluate"})
+    assert told == ["worker", "--slots=64", "--queues=expand,evaluate"]
+    parse(told)
 
 
 def test_the_console_is_a_command_line_of_ours_behind_a_profile() -> None:
     console = SERVICES["console"]
-    parse(console["command"])
+    parse(command("console", LEAST))
     assert console["profiles"] == ["console"] and console["build"]["args"] == {"REQUIREMENTS": "console"}
     assert "endpoints" not in console["networks"]
     assert console["depends_on"] == SERVICES["orchestrator"]["depends_on"]
@@ -121,6 +127,22 @@ def test_migration_comes_first_and_once() -> None:
         }
 
 
+def test_what_lets_other_hosts_join_goes_on_top_of_the_file() -> None:
+    (shown,) = re.findall(
+        r"```yaml\n(services:\n  postgres:.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL
+    )
+    override = yaml.safe_load(shown)
+    for name, service in override["services"].items():
+        assert set(SERVICES[name]["networks"]) < set(service["networks"])
+        # Nothing is published from a network that is internal only.
+        assert any(not (override["networks"] | COMPOSE["networks"])[net].get("internal") for net in service["networks"])
+        assert all(re.fullmatch(r"10\.0\.0\.1:(\d+):\1", port) for port in service["ports"])
+    assert {name: service["ports"][0].rpartition(":")[2] for name, service in override["services"].items()} == {
+        name: str(make_url(environment("worker", LEAST)[variable]).port)
+        for name, variable in (("postgres", "INSTRUCTREE_DATABASE_URL"), ("valkey", "INSTRUCTREE_REDIS_URL"))
+    }
+
+
 def test_databases_are_reached_from_inside_only() -> None:
     assert COMPOSE["networks"]["memory"]["internal"] is True
     for name in ("postgres", "valkey", "migrate"):
@@ -146,25 +168,49 @@ def test_every_variable_is_in_the_example() -> None:
     assert asked == offered
 
 
+@pytest.mark.parametrize("name", [*OURS, "console"])
+def test_addresses_are_of_the_services_here_or_of_another_host(name: str) -> None:
+    own = environment(name, LEAST)
+    assert own["INSTRUCTREE_DATABASE_URL"] == "postgresql+psycopg2://instructree:p@postgres:5432/instructree"
+    assert own["INSTRUCTREE_REDIS_URL"] == "redis://:v@valkey:6379/0"
+    there = {
+        "INSTRUCTREE_DATABASE_URL": "postgresql://instructree:p@10.0.0.1/instructree",
+        "INSTRUCTREE_REDIS_URL": "rediss://:v@10.0.0.1/0",
+    }
+    assert environment(name, LEAST | there).items() >= there.items()
+
+
+@pytest.mark.parametrize("missing", LEAST)
 @our_services
-def test_addresses_name_driver_and_services(name: str) -> None:
-    environment = SERVICES[name]["environment"]
-    assert environment["INSTRUCTREE_DATABASE_URL"].startswith("postgresql+psycopg2://")
-    assert "@postgres:5432/" in environment["INSTRUCTREE_DATABASE_URL"]
-    assert "@valkey:6379/" in environment["INSTRUCTREE_REDIS_URL"]
+def test_what_a_run_cannot_do_without_stops_compose(name: str, missing: str) -> None:
+    with pytest.raises(Unset, match=f"^{missing}: set {missing} in .env$"):
+        environment(name, {key: value for key, value in LEAST.items() if key != missing})
 
 
-def _filled(value: str, given: dict[str, str]) -> str:
-    """A value as compose fills it in: `${NAME}`, `${NAME:-default}` and `${NAME:?cause}`."""
-    return re.sub(r"\$\{([A-Z_]+)(?::[-?]([^}]*))?\}", lambda one: given.get(one[1]) or one[2] or "", value)
+@pytest.mark.parametrize("name", ["orchestrator", "worker", "cli"])
+def test_a_file_of_endpoints_and_their_keys_reaches_those_who_speak_to_models(name: str) -> None:
+    service, (config,) = SERVICES[name], SERVICES[name]["configs"]
+    source = COMPOSE["configs"][config["source"]]["file"]
+    assert filled(source, {"INSTRUCTREE_CONFIG": "night.toml"}) == "night.toml"
+    assert environment(name, LEAST | {"INSTRUCTREE_CONFIG": "night.toml"})["INSTRUCTREE_CONFIG"] == config["target"]
+    # None is named: nothing is read, and what is mounted all the same is a file that is there.
+    assert environment(name, LEAST)["INSTRUCTREE_CONFIG"] == "" and (ROOT / filled(source, {})).is_file()
+    assert service["env_file"] == [{"path": "keys.env", "required": False}]
+    assert "/keys.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_keys_of_models_reach_nobody_else() -> None:
+    assert {name for name, service in SERVICES.items() if "env_file" in service} == {"orchestrator", "worker", "cli"}
 
 
 @our_services
 def test_the_endpoint_that_the_example_shows_can_be_used(name: str) -> None:
     (shown,) = re.findall(r"http://host\.docker\.internal\S+", (ROOT / ".env.example").read_text())
     given = {"OPENAI_BASE_URL": shown.replace("PORT", "8080"), "INSTRUCTREE_ALLOW_HTTP": "1"}
-    inside = {key: _filled(str(value), given) for key, value in SERVICES[name]["environment"].items()}
-    assert address_of(addresses(inside), DEFAULT).base_url == "http://host.docker.internal:8080/v1"
+    assert (
+        address_of(addresses(environment(name, LEAST | given)), DEFAULT).base_url
+        == "http://host.docker.internal:8080/v1"
+    )
 
 
 def test_valkey_keeps_what_it_is_given_and_hides_its_password() -> None:
