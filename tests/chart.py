@@ -38,6 +38,8 @@ MOST: dict[str, Any] = {
     "endpoint": {"baseUrl": "https://models.example.org/v1", "model": "m", "allowHttp": True},
     "config": '[endpoints.default]\nmodel = "m"\n',
     "extraSecretKeys": ["OTHER_KEY"],
+    "extraEnv": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "INSTRUCTREE_TRACES": "0.1"},
+    "networkPolicy": {"ports": {"extra": [4318]}},
     "imagePullSecrets": [{"name": "registry"}],
     "serviceAccountName": "somebody",
     "workers": CLASSES,

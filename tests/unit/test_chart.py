@@ -245,6 +245,18 @@ def test_the_network_policy_is_for_every_pod(manifests: list[Manifest]):
     assert all("ports" in rule for rule in policy["egress"])
 
 
+def test_traces_are_sent_by_those_who_have_spans_through_a_port_that_is_open(most: list[Manifest]):
+    told = {
+        name: {one["name"]: one.get("value") for one in container["env"]}.items() >= MOST["extraEnv"].items()
+        for name, container in containers(most)
+    }
+    assert {name for name, tells in told.items() if tells} == {
+        *("night-orchestrator", "night-worker-general", "night-worker-answers"),
+    }
+    outward = of_kind(most, "NetworkPolicy")["night"]["spec"]["egress"][-1]
+    assert {one["port"] for one in outward["ports"]} == {5432, 6379, 443, 4318}
+
+
 def test_migrations_come_before_everything_and_an_orchestrator_of_before_has_gone_by_then(manifests: list[Manifest]):
     (job,) = of_kind(manifests, "Job").values()
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
@@ -311,6 +323,7 @@ def test_the_schema_of_values_knows_every_kind_of_task():
         (("workers", 0, "name"), "Not A Name", "name"),
         (("workers", 1, "name"), "general", 'two classes are called "general"'),
         (("workers", 0, "scale"), {"enabled": True, "min": 3, "max": 2}, "scales from 3 to 2"),
+        (("extraEnv",), {"INSTRUCTREE_TRACES": 0.1}, "extraEnv"),
         (("password",), "x", "additional properties 'password' not allowed"),
     ],
 )

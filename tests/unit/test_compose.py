@@ -199,6 +199,15 @@ def test_a_file_of_endpoints_and_their_keys_reaches_those_who_speak_to_models(na
     assert "/keys.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
+@pytest.mark.parametrize("name", ["orchestrator", "worker"])
+def test_traces_can_be_switched_on_in_env(name: str) -> None:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "INSTRUCTREE_TRACES": "0.1"}
+    assert environment(name, LEAST | told).items() >= told.items()
+    chosen = SERVICES[name]["build"]["args"]["REQUIREMENTS"]
+    assert (filled(chosen, {}), filled(chosen, {"REQUIREMENTS": "otel"})) == ("core", "otel")
+    assert "opentelemetry-exporter-otlp-proto-http==" in (ROOT / "requirements/otel.txt").read_text()
+
+
 def test_keys_of_models_reach_nobody_else() -> None:
     assert {name for name, service in SERVICES.items() if "env_file" in service} == {"orchestrator", "worker", "cli"}
 

@@ -98,6 +98,9 @@ volumeMounts:
 {{- if .Values.config }}
 - {name: INSTRUCTREE_CONFIG, value: /etc/instructree/config.toml}
 {{- end }}
+{{- range $name, $value := .Values.extraEnv }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
 {{- end }}
 
 {{- define "instructree.metrics" -}}
