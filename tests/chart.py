@@ -30,6 +30,19 @@ CLASSES: list[dict[str, Any]] = [
         "scale": {"enabled": False, "min": 1, "max": 2},
         "resources": {"limits": {"memory": "1Gi"}},
     },
+    {
+        "name": "students",
+        "queues": ["train"],
+        "slots": 1,
+        "replicas": 1,
+        "graceSeconds": 600,
+        "scale": {"enabled": False, "min": 0, "max": 1},
+        "resources": {"limits": {"memory": "16Gi", "nvidia.com/gpu": 1}},
+        "image": "registry.example.org/instructree-train:0.1.0",
+        "nodeSelector": {"gpu": "yes"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "data": {"claimName": "students"},
+    },
 ]
 LEAST: dict[str, Any] = {"existingSecret": "its-secret", "endpoint": {"baseUrl": "https://models.example.org/v1"}}
 # Everything that can be switched on.

@@ -199,6 +199,7 @@ def test_who_gets_which_secret(most: list[Manifest]):
         "night-orchestrator": services | models | {"INSTRUCTREE_WEBHOOK"},
         "night-worker-general": services | models,
         "night-worker-answers": services | models,
+        "night-worker-students": services | models,
         "night-console": services | {"INSTRUCTREE_CONSOLE_TOKEN"},
     }
 
@@ -251,7 +252,7 @@ def test_traces_are_sent_by_those_who_have_spans_through_a_port_that_is_open(mos
         for name, container in containers(most)
     }
     assert {name for name, tells in told.items() if tells} == {
-        *("night-orchestrator", "night-worker-general", "night-worker-answers"),
+        *("night-orchestrator", "night-worker-general", "night-worker-answers", "night-worker-students"),
     }
     outward = of_kind(most, "NetworkPolicy")["night"]["spec"]["egress"][-1]
     assert {one["port"] for one in outward["ports"]} == {5432, 6379, 443, 4318}
@@ -281,6 +282,22 @@ def test_keda_and_nobody_else_counts_the_replicas_of_a_class_that_scales(most: l
         assert f"'{queue}'" in trigger["metadata"]["query"]
 
 
+def test_a_class_may_have_an_image_nodes_and_data_of_its_own(most: list[Manifest]):
+    found = {name: pod["spec"] for name, pod in pods(most)}
+    students = found.pop("night-worker-students")
+    assert students["containers"][0]["image"] == "registry.example.org/instructree-train:0.1.0"
+    assert students["nodeSelector"] == {"gpu": "yes"}
+    assert students["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    (data,) = (volume for volume in students["volumes"] if volume["name"] == "data")
+    assert data["persistentVolumeClaim"] == {"claimName": "students"}
+    # And nobody else has any of it.
+    assert {spec["containers"][0]["image"] for spec in found.values()} == {"instructree:0.1.0"}
+    assert "students" not in str(list(found.values()))
+    for name in ("night-worker-general", "night-worker-answers"):
+        assert found[name]["nodeSelector"] == {"pool": "cheap"}
+        assert found[name]["tolerations"] == [{"key": "spot", "operator": "Exists"}]
+
+
 def test_rules_and_dashboards_are_those_of_deploy_monitoring(most: list[Manifest]):
     monitoring = ROOT / "deploy" / "monitoring"
     (rules,) = of_kind(most, "PrometheusRule").values()
@@ -298,7 +315,9 @@ def test_prometheus_finds_the_port_of_every_orchestrator_and_worker(most: list[M
     telling = {
         name for name, container in containers(most) if "metrics" in [p["name"] for p in container.get("ports", ())]
     }
-    assert telling == {"night-orchestrator", "night-worker-general", "night-worker-answers"}
+    assert telling == {
+        *("night-orchestrator", "night-worker-general", "night-worker-answers", "night-worker-students"),
+    }
 
 
 def test_the_schema_of_values_knows_every_kind_of_task():
@@ -321,6 +340,7 @@ def test_the_schema_of_values_knows_every_kind_of_task():
         (("workers", 0, "slots"), 0, "slots"),
         (("workers", 0, "slot"), 1, "additional properties 'slot' not allowed"),
         (("workers", 0, "name"), "Not A Name", "name"),
+        (("workers", 0, "data"), {"claim": "students"}, "claimName"),
         (("workers", 1, "name"), "general", 'two classes are called "general"'),
         (("workers", 0, "scale"), {"enabled": True, "min": 3, "max": 2}, "scales from 3 to 2"),
         (("extraEnv",), {"INSTRUCTREE_TRACES": 0.1}, "extraEnv"),

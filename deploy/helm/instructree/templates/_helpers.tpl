@@ -40,7 +40,11 @@ volumes:
   - name: tmp
     emptyDir: {sizeLimit: 256Mi}
   - name: data
+    {{- if .Values.claim }}
+    persistentVolumeClaim: {claimName: {{ .Values.claim }}}
+    {{- else }}
     emptyDir: {sizeLimit: 4Gi}
+    {{- end }}
 {{- if .Values.config }}
   - name: config
     configMap: {name: {{ include "instructree.name" . }}-config}
