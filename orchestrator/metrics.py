@@ -39,6 +39,7 @@ _COUNTED_OF_ENDPOINTS = (
     ("requests", "Requests that the limiter allowed.", "allowed"),
     ("retries", "Those of them that repeat a request.", "retried"),
     ("limited", "Answers 429.", "limited"),
+    ("failures", "Requests that failed: 5xx, no connection, or no whole answer.", "failed"),
     ("wait_seconds", "Time that requests waited for leave, summed.", "waited_s"),
 )
 _REASONS = frozenset(reason.value for reason in Reason)

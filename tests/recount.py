@@ -72,7 +72,7 @@ NOT_RECOUNTED = {
     **dict.fromkeys(("budget_left", "budget_share_left"), "told from the run's own row, which `laws` recounts"),
     **dict.fromkeys(("endpoint_breaker", "endpoint_pace", "endpoint_in_flight", "endpoint_paused_seconds"), _LIMITER),
     **dict.fromkeys(("endpoint_requests_total", "endpoint_retries_total"), _LIMITER),
-    **dict.fromkeys(("endpoint_limited_total", "endpoint_wait_seconds_total"), _LIMITER),
+    **dict.fromkeys(("endpoint_limited_total", "endpoint_failures_total", "endpoint_wait_seconds_total"), _LIMITER),
     **dict.fromkeys(("slots", "slots_busy", "tasks_handled_total"), _OWN),
 }
 

@@ -1,6 +1,8 @@
 """The console against real rows: who comes in, what each page says, what its forms do, what it survives."""
 
+import asyncio
 import re
+from secrets import token_hex
 
 import pytest
 from sqlalchemy import Engine, text
@@ -10,6 +12,9 @@ from db.engine import open_engine
 from db.records import Run
 from tests.integration.night import Hands, finish, good, start, varied, widened
 from workers.contracts import Payload
+from workers.llm.address import Address
+from workers.llm.errors import CallRefused, ConnectionFailed, ServerFault, TimedOut
+from workers.llm.limits import RedisLimiter, Take
 
 pytest.importorskip("uvicorn", reason="the extra `console` is not installed")
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
@@ -351,3 +356,18 @@ def test_endpoints_say_what_ledger_and_limiter_know(engine: Engine, night: Run, 
     assert "default" in found and "100 ms" in found and "Calls a minute" in found
     found = words(page(entered(client_of(engine, broker="redis://127.0.0.1:1/0")), "/endpoints"))
     assert "The broker cannot be reached" in found
+
+
+def test_an_endpoint_that_fails_now_and_then_is_seen_to_fail(engine: Engine, redis_url: str):
+    async def story() -> None:
+        limiter = RedisLimiter(redis_url, {"default": Address(base_url="http://127.0.0.1:1/v1")})
+        for failure in (ServerFault("503"), ConnectionFailed("refused"), TimedOut("late"), CallRefused("400")):
+            take = Take(id=token_hex(8), endpoint="default", model=model, tokens=1, concurrency=4)
+            await limiter.acquire(take)
+            await limiter.release(take, failure)
+        await limiter.close()
+
+    model = token_hex(8)
+    asyncio.run(story())
+    found = words(page(entered(client_of(engine, broker=redis_url)), "/endpoints")).partition(model)[2]
+    assert found.index("breaker closed") < found.index("429s 0 of 4 requests") < found.index("Failed 3 5xx")

@@ -383,6 +383,32 @@ def test_the_life_of_the_breaker(redis_url: str):
     play(redis_url, story, retry_floor=100)
 
 
+def test_failures_are_counted_once_each_though_the_breaker_stays_closed(redis_url: str):
+    """An endpoint of which one answer in five is a 503 is not seen by its breaker."""
+
+    async def story(fleet: Fleet) -> None:
+        for number in range(20):
+            take, kind = a_take(), Kind.OK if number % 5 else Kind.FAILED
+            await fleet.ask("a", take)
+            for _ in range(2):  # told twice, counted once
+                await fleet.tell("a", ends=[Ended(take=take, kind=kind, tokens=1)])
+        state = await fleet.state()
+        assert (state.breaker, state.allowed, state.failed, state.limited) == ("closed", 20, 4, 0)
+
+    play(redis_url, story)
+
+
+def test_a_state_that_an_older_version_left_behind_has_no_failures_yet(redis_url: str):
+    async def story(fleet: Fleet) -> None:
+        await fail(fleet, 1)
+        await fleet.redis.hdel(f"{PREFIX}{fleet.identity}", "failed")
+        assert (await fleet.state()).failed == 0
+        await fail(fleet, 1)
+        assert (await fleet.state()).failed == 1
+
+    play(redis_url, story)
+
+
 def test_a_probe_that_hangs_or_whose_process_died_does_not_bar_the_way(redis_url: str):
     async def story(fleet: Fleet) -> None:
         await fail(fleet, 5)

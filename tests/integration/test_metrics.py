@@ -22,6 +22,7 @@ from tests.monitoring import ALERTS, panels
 from tests.recount import NOT_RECOUNTED, RECOUNTS, Series, differences, of, read
 from workers.contracts import Kind
 from workers.llm.address import Address
+from workers.llm.errors import ServerFault
 from workers.llm.limits import RedisLimiter, Take
 from workers.metrics import OwnFigures
 from workers.process import Held
@@ -193,7 +194,7 @@ def test_an_endpoint_is_called_as_it_is_in_the_ledger_and_one_at_two_addresses_i
         limiter = RedisLimiter(redis_url, {"default": Address(base_url=f"http://{place}/v1")})
         take = Take(id=place, endpoint="default", model=model, tokens=1, concurrency=4)
         await limiter.acquire(take)
-        await limiter.settle(take, tokens=1)
+        await limiter.release(take, ServerFault("503"))
         await limiter.close()
 
     model = token_hex(4)
@@ -201,6 +202,7 @@ def test_an_endpoint_is_called_as_it_is_in_the_ledger_and_one_at_two_addresses_i
         asyncio.run(story(token_hex(8)))
     series = told(engine, redis_url)
     assert series["endpoint_requests_total", ("default", model)] == 2
+    assert series["endpoint_failures_total", ("default", model)] == 2
     breaker = {
         state: value for (_, of_model, state), value in of(series, "endpoint_breaker").items() if of_model == model
     }

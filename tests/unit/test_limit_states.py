@@ -13,6 +13,7 @@ HERE = EndpointState(
     allowed=100,
     retried=3,
     limited=2,
+    failed=7,
     waited_s=1.5,
     paused_s=0.0,
     away_s=0.0,
@@ -32,7 +33,7 @@ def test_what_is_asked_at_two_addresses_is_added_up_and_the_worst_breaker_is_tol
     for states in ([HERE, there], [there, HERE]):
         (one,) = by_place(states).values()
         assert (one.breaker, one.in_flight, one.pace, one.paused_s, one.learned) == ("probing", 5, 10.0, 7.0, True)
-        assert (one.allowed, one.retried, one.limited, one.waited_s) == (200, 6, 4, 3.0)
+        assert (one.allowed, one.retried, one.limited, one.failed, one.waited_s) == (200, 6, 4, 14, 3.0)
 
 
 def test_an_address_that_nobody_asks_any_more_says_nothing_of_the_one_that_took_its_place():

@@ -15,7 +15,7 @@ end
 local s = { -- the state, with what stands for a field that was never written
   next = 0, gap = 0, known = 0, bound = 0, last = 0, pause = 0, tokens_next = 0, per_s = 0, tokens_per_s = 0, slow = 0, bad = 0, aim = 0, cut = 0, cut_at = 0, grown = now,
   lately = 0, lately_limited = 0, lately_at = now, fails = 0, opens = 0, opened = 0, away_until = 0, probe = 'none', probe_until = 0,
-  calls = 0, retries = 0, counted = now, granted = 0, retried = 0, limited = 0, waited = 0, kept = 0,
+  calls = 0, retries = 0, counted = now, granted = 0, retried = 0, limited = 0, failed = 0, waited = 0, kept = 0,
 }
 local raw = redis.call('HGETALL', STATE)
 for i = 1, #raw, 2 do
@@ -166,6 +166,7 @@ local function finish(id, kind, after, refund_s)
     cut(start, pace)
     pause(after, start)
   elseif kind == 'failed' then
+    s.failed = s.failed + 1
     failed(probing)
     pause(after, 0)
   elseif probing then

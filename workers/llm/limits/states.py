@@ -22,9 +22,9 @@ class EndpointState:
     """The shared state of one endpoint. `name` is what a configuration calls it, with its model.
 
     `pace` is requests a second (0: nobody asked yet), `learned` says whether 429s have set it; counts are since its
-    first use: attempts allowed, retries among them, 429s, and the seconds that all of them waited for leave. `paused_s`
-    and `away_s`: how long nobody may ask, because a Retry-After said so or the breaker is open. `unasked_s`: how long
-    ago it was last asked.
+    first use: attempts allowed, retries among them, 429s, those that failed (5xx, no connection, no whole answer), and
+    the seconds that all of them waited for leave. `paused_s` and `away_s`: how long nobody may ask, because a
+    Retry-After said so or the breaker is open. `unasked_s`: how long ago it was last asked.
     """
 
     name: str
@@ -35,6 +35,7 @@ class EndpointState:
     allowed: int
     retried: int
     limited: int
+    failed: int
     waited_s: float
     paused_s: float
     away_s: float
@@ -81,6 +82,7 @@ def _as_one(states: Sequence[EndpointState]) -> EndpointState:
         allowed=sum(one.allowed for one in states),
         retried=sum(one.retried for one in states),
         limited=sum(one.limited for one in states),
+        failed=sum(one.failed for one in states),
         waited_s=sum(one.waited_s for one in states),
         paused_s=max(one.paused_s for one in states),
         unasked_s=min(one.unasked_s for one in states),
@@ -116,6 +118,7 @@ def _state(name: str, fields: Mapping[str, str], in_flight: int, now: float) -> 
         allowed=int(float(fields["granted"])),
         retried=int(float(fields["retried"])),
         limited=int(float(fields["limited"])),
+        failed=int(float(fields.get("failed", 0))),  # none in a state of an older version
         waited_s=float(fields["waited"]),
         paused_s=max(float(fields["pause"]) - now, 0.0),
         away_s=max(away_s, 0.0),
