@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
 from db.environment import DATABASE
 from db.errors import ConfigError, ServiceError
@@ -69,6 +70,13 @@ def open_engine(url: str, *, pool_size: int = 10, ping: bool = True) -> Engine:
     )
     event.listen(engine, "handle_error", _as_away)
     return engine
+
+
+def connections_of(engine: Engine) -> tuple[int, int]:
+    """How many connections of an engine of `open_engine` are in use, and how many may be: one more has to wait."""
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    return pool.checkedout(), 2 * pool.size()  # as many as are kept may be added for a while
 
 
 def _as_away(context: ExceptionContext) -> None:

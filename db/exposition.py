@@ -1,11 +1,16 @@
 """Telling figures to Prometheus: a small HTTP server of a process, on loopback unless another address is named."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import Engine
 
+from db.engine import connections_of
 from db.environment import read
 from db.errors import ConfigError
 
@@ -31,6 +36,19 @@ def wanted(option: str | None) -> Place | None:
     """Where figures are to be told, by a command's option or else by the environment; None: nowhere."""
     found = option or read(METRICS)
     return Place.of(found) if found else None
+
+
+class Connections(Collector):
+    """The connections of this process to the database. When all are in use, whoever wants one waits."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        in_use, most = connections_of(self._engine)
+        name = "instructree_database_pool"
+        yield GaugeMetricFamily(f"{name}_in_use", "Database connections that this process uses now.", in_use)
+        yield GaugeMetricFamily(f"{name}_size", "Database connections that this process may use at once.", most)
 
 
 class Page:

@@ -74,6 +74,7 @@ NOT_RECOUNTED = {
     **dict.fromkeys(("endpoint_requests_total", "endpoint_retries_total"), _LIMITER),
     **dict.fromkeys(("endpoint_limited_total", "endpoint_failures_total", "endpoint_wait_seconds_total"), _LIMITER),
     **dict.fromkeys(("slots", "slots_busy", "tasks_handled_total"), _OWN),
+    **dict.fromkeys(("database_pool_in_use", "database_pool_size"), _OWN),
 }
 
 

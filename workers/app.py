@@ -199,6 +199,7 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     try:
         if page:
             page.put(OwnFigures(_hands[0].held, _hands[0].slots))
+            page.put(exposition.Connections(_hands[0].engine))
         app.worker_main([*arguments, *quiet, f"--hostname=instructree-{os.getpid()}@%h"])
     finally:
         with ExitStack() as rest:

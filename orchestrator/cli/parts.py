@@ -148,6 +148,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     page = exposition.Page(place) if place else None
     if page:
         page.put(Figures(engine, broker_url(), redis_url()))
+        page.put(exposition.Connections(engine))
     log_to_stderr()
     tracing.begin("orchestrator")
     stop = Event()

@@ -129,6 +129,7 @@ def test_each_process_tells_its_figures(project: Project) -> None:
     ended = sum(map(float, re.findall(r'^instructree_tasks_ended_total\{.*result="done"\} (\S+)$', pages[0], re.M)))
     handled = re.findall(r"^instructree_tasks_handled_total (\S+)$", "\n".join(pages[ORCHESTRATORS:]), re.M)
     assert len(handled) == WORKERS and 0 < ended <= sum(map(float, handled))
+    assert all(re.search(r"^instructree_database_pool_size [1-9]", page, re.M) for page in pages)
     assert re.search(r"^instructree_database_up 1.0$", pages[0], re.M)
     assert f"instructree_worker_slots {16.0 * WORKERS}" in pages[0]
 

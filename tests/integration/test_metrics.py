@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from contextlib import ExitStack
 from secrets import token_hex
 from urllib.request import urlopen
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine, text
 from db import minutes
 from db.engine import open_engine
 from db.errors import ConfigError
-from db.exposition import Page, Place
+from db.exposition import Connections, Page, Place
 from db.records import Caps
 from orchestrator.metrics import Figures
 from orchestrator.steering import cancel, pause
@@ -216,6 +217,20 @@ def test_a_database_that_is_away_is_told(engine: Engine):
     assert of(series, "tasks") == {}
 
 
+def test_a_process_tells_how_many_of_its_own_connections_are_in_use(database_url: str):
+    engine = open_engine(database_url, pool_size=2)
+    registry = CollectorRegistry()
+    registry.register(Connections(engine))
+    with ExitStack() as held:
+        for in_use in range(5):
+            series = read(generate_latest(registry).decode())
+            assert (series["database_pool_in_use", ()], series["database_pool_size", ()]) == (in_use, 4)
+            if in_use < 4:
+                held.enter_context(engine.connect())
+    assert read(generate_latest(registry).decode())["database_pool_in_use", ()] == 0
+    engine.dispose()
+
+
 def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one_line(engine: Engine, redis_url: str):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -246,6 +261,7 @@ def registered(engine: Engine, broker: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(Figures(engine, broker))
     registry.register(OwnFigures(Held(), Slots(1)))
+    registry.register(Connections(engine))
     return registry
 
 
