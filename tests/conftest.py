@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER_MARKS = {"integration": pytest.mark.integration, "e2e": pytest.mark.e2e}
-KEPT = {"INSTRUCTREE_TEST_WHEEL", "INSTRUCTREE_REQUIRE_BROWSER"}
+KEPT = {"INSTRUCTREE_TEST_WHEEL", "INSTRUCTREE_REQUIRE_PROGRAMS"}
 _home = pytest.StashKey[str]()
 
 

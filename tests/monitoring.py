@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests.deploy_tools import ROOT, tool
+from tests.programs import ROOT, tool
 
 MONITORING = ROOT / "deploy" / "monitoring"
 ALERTS: list[dict[str, Any]] = [

@@ -1,7 +1,6 @@
 """A RabbitMQ of the test's own: home, data, ports, cookie and name; one of the system is not touched."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,15 +11,9 @@ from pathlib import Path
 import amqp
 
 from tests.e2e.house import until
+from tests.programs import rabbitmq
 
-# The one in the path of Debian changes to a user of its own, with that user's data.
-_PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 USER, PASSWORD, VHOST = "tester", "of-the-tests", "instructree"
-
-
-def program() -> Path | None:
-    found = shutil.which("rabbitmq-server")
-    return _PROGRAM if _PROGRAM.exists() else Path(found) if found else None
 
 
 def _free_port() -> int:
@@ -30,7 +23,10 @@ def _free_port() -> int:
 
 
 class Rabbit:
-    """`url` is its address, whether or not it runs; `settings` are parameters of its own, in milliseconds."""
+    """`url` is its address, whether or not it runs; `settings` are parameters of its own, in milliseconds.
+
+    Skips or fails the test where there is none.
+    """
 
     def __init__(self, folder: Path, **settings: int) -> None:
         self._folder = folder
@@ -66,7 +62,7 @@ class Rabbit:
     def start(self) -> None:
         with (self._folder / "output.log").open("ab") as out:
             self._process = subprocess.Popen(
-                [str(program())],
+                [rabbitmq()],
                 env=self._environment(),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,

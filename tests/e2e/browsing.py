@@ -3,7 +3,6 @@
 Whatever a page says to its console, throws, asks for or pops up is written down, for tests to look at.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Dialog, Error, Page, Request, sync_playwright
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-REQUIRED = "INSTRUCTREE_REQUIRE_BROWSER"
+from tests.programs import chromium
+
 # What it asks for on its own account goes nowhere.
 _FLAGS = ("--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
 _LOOKED_AT = """hidden => {
@@ -135,9 +134,8 @@ class Tab:
 @contextmanager
 def browsing(width: int = 1280, height: int = 800) -> Iterator[Tab]:
     """A fresh browser with one page, until the end of the block."""
-    assert BROWSER is not None
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=_FLAGS, chromium_sandbox=False)
+        browser = driver.chromium.launch(executable_path=chromium(), args=_FLAGS, chromium_sandbox=False)
         context = browser.new_context(viewport={"width": width, "height": height})
         context.set_default_timeout(_ANSWER_S * 1000)
         try:

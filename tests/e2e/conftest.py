@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.e2e.house import House, Model, scripted
 
 
@@ -27,6 +28,12 @@ def _open_house() -> Iterator[House]:
         shutil.rmtree(folder)
         shutil.rmtree(system)
     assert left == {}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """For whoever needs it before anything is started in vain."""
+    return programs.chromium()
 
 
 @pytest.fixture(scope="session")

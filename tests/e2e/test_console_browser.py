@@ -1,6 +1,5 @@
 """The console in a real Chromium, against a live run and against planted rows: what a person sees and does."""
 
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -11,14 +10,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.stack.ports import free_port
-from tests.e2e.browsing import BROWSER, REQUIRED, Tab, browsing
+from tests.e2e.browsing import Tab, browsing
 from tests.e2e.house import House, scripted, until, write_seeds
 from tests.e2e.planting import HOSTILE, WORD, grow, plant
 
 pytest.importorskip("uvicorn", reason="the extra `console` is not installed")
-pytestmark = pytest.mark.skipif(
-    BROWSER is None and not os.environ.get(REQUIRED), reason="no chromium on this machine: sh scripts/chromium.sh"
-)
+pytestmark = pytest.mark.usefixtures("chromium")
 TREES, NODES = 10_000, 5_000
 
 

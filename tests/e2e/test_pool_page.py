@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.report import render_pool
-from tests.e2e.test_report_page import BROWSER, load, requested, without_policy, write
+from tests.e2e.test_report_page import load, requested, without_policy, write
 from tests.unit.pool_story import story
 
 # In a copy without the policy, which lets nothing run.
@@ -14,10 +14,7 @@ document.body.dataset.wide = document.documentElement.scrollWidth <= innerWidth;
 document.body.dataset.drawn = [...document.querySelectorAll("svg.plot")].every((one) => one.getBBox().width > 0);
 </script></body>"""
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine"),
-]
+pytestmark = pytest.mark.usefixtures("chromium")
 
 
 def test_it_shows_without_a_word_to_the_console_or_the_network(tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
 """The report in a real browser: it runs under its own policy, says nothing to the console and asks nobody."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from orchestrator.report import render
+from tests.programs import chromium
 from tests.unit.report_story import story
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -46,15 +45,12 @@ see("named", links.every((link) => link.getAttribute("aria-label")));
 see("wide", document.documentElement.scrollWidth <= innerWidth);
 </script></body>"""
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine"),
-]
+pytestmark = pytest.mark.usefixtures("chromium")
 
 
 def load(page: Path, tmp_path: Path, *more: str) -> tuple[str, str]:
     """The page's document after its script has run, and what the browser wrote to its log."""
-    command = [str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *more, "--dump-dom", page.as_uri()]
+    command = [str(chromium()), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *more, "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
     return done.stdout, done.stderr
 

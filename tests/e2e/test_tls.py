@@ -13,8 +13,8 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.deploy_tools import ROOT, tool
 from tests.e2e.house import until
+from tests.programs import ROOT, tool
 
 CONF = (ROOT / "deploy" / "tls" / "nginx.conf").read_text()
 PORT = 28443

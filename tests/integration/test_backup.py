@@ -10,8 +10,8 @@ from sqlalchemy import Engine, text
 from db import tasks
 from db.engine import open_engine
 from orchestrator.stack.faults import package_folder
-from tests.deploy_tools import ROOT
 from tests.integration.night import Hands, adopted, assert_lawful, finish, good, start
+from tests.programs import ROOT
 
 COMMANDS = re.findall(r"^(?:pg_dump|createdb|pg_restore) .*$", (ROOT / "docs" / "operations.md").read_text(), re.M)
 

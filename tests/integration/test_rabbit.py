@@ -18,15 +18,13 @@ from orchestrator import hints
 from orchestrator.hints import Hints
 from tests.e2e.house import scripted, until
 from tests.integration.test_hints import LEASED, count, environment, most_at_once, registered, told, waiting_tasks
-from tests.rabbitmq import PASSWORD, Rabbit, program
+from tests.rabbitmq import PASSWORD, Rabbit
 
 RESPOND = "respond"
 
 
 @contextmanager
 def rabbit(**settings: int) -> Iterator[Rabbit]:
-    if program() is None:
-        pytest.skip("rabbitmq-server is not installed")
     with tempfile.TemporaryDirectory(prefix="instructree-rabbit-") as folder:
         server = Rabbit(Path(folder), **settings)
         try:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy_tools import ROOT, tool
 from tests.monitoring import ALERTS, MONITORING, panels
+from tests.programs import ROOT, tool
 
 Series = dict[str, str]
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from tests.chart import CHART, LEAST, MOST, Manifest, helm, of_kind, rendered
-from tests.deploy_tools import ROOT, tool
+from tests.programs import ROOT, tool
 from tests.unit.test_compose import parse
 from workers.contracts import Kind
 
