@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy_tools import ROOT
+from tests.programs import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: Mapping[str, Any] = yaml.safe_load(TEXT)

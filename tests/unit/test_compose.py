@@ -8,7 +8,7 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from tests.compose import COMPOSE, SERVICES, TEXT, Unset, command, environment, filled
-from tests.deploy_tools import ROOT
+from tests.programs import ROOT
 from workers.llm.address import DEFAULT, address_of, addresses
 
 SCREENS = {"grafana", "flower", "console"}
