@@ -49,6 +49,33 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
     }
 
 
+def light_status(connection: Connection, run: Run) -> dict[str, Any]:
+    """As much of a status as a line of a list shows, counted without looking at nodes or calls."""
+    trees, examples = views.tree_counts(connection, run.id), views.example_counts(connection, run.id)
+    return {
+        "name": run.name,
+        "status": run.status,
+        "phase": run.phase,
+        "pool": _light_pool(connection, run) if is_pool(run) else None,
+        "seeds": sum(trees.values()),
+        "trees_done": trees.get("grown", 0),
+        "examples": examples.get("accepted", 0),
+        "examples_rejected": examples.get("rejected", 0),
+        "examples_failed": examples.get("failed", 0),
+        "examples_pending": examples.get("pending", 0),
+        "eta_s": {"low": None, "high": None},
+    }
+
+
+def _light_pool(connection: Connection, run: Run) -> dict[str, Any]:
+    """What says how far a run that widens a pool has come."""
+    return {
+        "target": run.config.get("rounds", {}).get("target"),
+        "kept": pool_views.counts(connection, run.id).kept,
+        "rounds_done": pool_views.round_counts(connection, run.id).done,
+    }
+
+
 def _grown(connection: Connection, run: Run, lately: Lately) -> dict[str, Any]:
     """What has grown so far, and when the rest will have."""
     nodes = views.node_counts(connection, run.id)

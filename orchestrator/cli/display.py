@@ -29,7 +29,7 @@ from orchestrator.cli.figures import (
 )
 from orchestrator.cli.say import say
 
-__all__ = ["Show", "Status", "display", "duration", "eta", "one_line", "panel", "summarise", "usd"]
+__all__ = ["Show", "Status", "display", "duration", "eta", "one_line", "panel", "result_line", "summarise", "usd"]
 
 _LINE_EVERY_S = 5.0
 # So many of the latest changes are shown.
@@ -77,6 +77,15 @@ def one_line(status: Status) -> str:
     if status["eta_s"]["high"]:
         parts.append(f"about {eta(status)} left")
     return ", ".join([*parts, *waiting(status)])
+
+
+def result_line(status: Status) -> str:
+    """What a run that is over came to, in one line of plain text. A light status is enough."""
+    if pool := status["pool"]:
+        came_to = f"rounds {pool['rounds_done']}, texts kept {pool['kept']}"
+    else:
+        came_to = f"trees {status['trees_done']}/{status['seeds']}, examples {status['examples']}"
+    return f"{name_of(status)}: {status['status']}, {came_to}"
 
 
 def _grown(status: Status) -> Mapping[str, float | None]:

@@ -9,19 +9,20 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from db import laws, runs
+from db.records import Run
 from orchestrator import places, steering
 from orchestrator.begin import ENDED
-from orchestrator.cli.display import one_line, panel
+from orchestrator.cli.display import one_line, panel, result_line
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import AsJson as AsJson
 from orchestrator.cli.say import print_line, say
 from orchestrator.cli.workers import refused_lines, workers_table
 from orchestrator.export import FORMATS, rows_of, write
 from orchestrator.places import existing_engine
-from orchestrator.status import status_of
+from orchestrator.status import light_status, status_of
 from orchestrator.steering import find_run
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
@@ -62,14 +63,21 @@ def _print_status(found: dict[str, object], as_json: bool) -> None:
 
 def _list_runs(engine: Engine, as_json: bool) -> None:
     with engine.connect() as connection:
-        found = [status_of(connection, find_run(connection, name)) for name in runs.names(connection)]
-    if as_json:
-        print(json.dumps({"runs": found}))
-        return
-    for item in found:
-        print_line(one_line(item))
+        found = [find_run(connection, name) for name in runs.names(connection)]
+        if as_json:
+            print(json.dumps({"runs": [status_of(connection, run) for run in found]}))
+            return
+        for run in found:
+            print_line(_line(connection, run))
     if not found:
         print_line("no runs yet: start one with `instructree run SEEDS`")
+
+
+def _line(connection: Connection, run: Run) -> str:
+    """Of runs that are over, which are ever more, only what they came to."""
+    if run.status in ENDED:
+        return result_line(light_status(connection, run))
+    return one_line(status_of(connection, run))
 
 
 def _watch(engine: Engine, name: str) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
+from typer.testing import CliRunner
 
 from db import attempts, minutes, pool_costs, runs, tasks
 from db.records import AttemptRow, Lease
+from orchestrator.cli import app, look
 from orchestrator.export import rows_of
 from orchestrator.metrics import Figures
 from orchestrator.status import status_of
@@ -202,6 +204,26 @@ def test_neither_status_nor_metrics_read_a_long_table_whole(engine: Engine, what
         for scan in re.split(r"\n(?=\s*->)", plan):
             if re.search(r"on (nodes|calls|examples|instructions|rollouts|minutes)\b", scan):
                 assert SHORT.search(scan), plan
+
+
+def test_a_list_of_runs_asks_little_of_those_that_are_over(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(look, "existing_engine", lambda: engine)
+    asked = []
+    for name in ("first", "second"):
+        finish(start(engine), Hands(engine, good))
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE runs SET name = :name WHERE name = 'night'"), {"name": name})
+        with listened(engine) as heard:
+            said = CliRunner().invoke(app, ["status"]).output.splitlines()
+        asked.append(len(heard))
+    with engine.connect() as connection:
+        kept = connection.execute(text(f"{COUNTS['examples']} GROUP BY run_id ORDER BY run_id DESC")).scalars()
+        runs_said = zip(("second", "first"), kept, strict=True)
+        assert said == [f"{name}: done, trees 3/3, examples {count}" for name, count in runs_said]
+    assert asked[1] - asked[0] <= 4
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET status = 'paused' WHERE name = 'first'"))
+    assert re.search(r"^first: paused, .*, nodes \d+ .*, calls \d+", CliRunner().invoke(app, ["status"]).output, re.M)
 
 
 def read_of(plan: dict[str, Any]) -> float:

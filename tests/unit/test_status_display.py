@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli import display
-from orchestrator.cli.display import duration, eta, one_line, panel, summarise, usd
+from orchestrator.cli.display import duration, eta, one_line, panel, result_line, summarise, usd
 from orchestrator.cli.figures import paid
 
 NONE = {"quality": None, "diversity": None, "complexity": None, "reward": None}
@@ -84,6 +84,13 @@ def test_a_run_in_one_line():
         "night-1: running, growing, trees 4/12, nodes 130 (90 scored, 30 rejected), reward 7.12 -> 9.00, "
         "calls 412, 6.2/s, examples 0, about 1 min 40 s to 1 h 01 min left"
     )
+
+
+def test_what_a_run_came_to_in_one_line():
+    light = {"name": "a\x1b[2Jb", "status": "done", "trees_done": 4, "seeds": 12, "examples": 30, "pool": None}
+    assert result_line(light) == "a?[2Jb: done, trees 4/12, examples 30"
+    pool = {"target": None, "kept": 120, "rounds_done": 3}
+    assert result_line(light | {"name": "p", "pool": pool}) == "p: done, rounds 3, texts kept 120"
 
 
 def test_what_is_not_known_yet_is_not_shown_as_a_number():

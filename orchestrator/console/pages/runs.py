@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import browse, gauges, minutes, pool_views, verdicts, views, workers
+from db import browse, gauges, minutes, verdicts, workers
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator import steering
@@ -18,9 +18,8 @@ from orchestrator.console import chart, figures, limits
 from orchestrator.console.live import Parts, stream
 from orchestrator.console.page import Pager, render
 from orchestrator.console.pages.common import asked, form_of, fresh, reading, run_of, then, writing
-from orchestrator.pool_status import is_pool
 from orchestrator.report.text import visible
-from orchestrator.status import status_of
+from orchestrator.status import light_status, status_of
 
 _RUNS_A_PAGE = 25
 # How far back the chart reaches, in minutes; 0 is the whole run.
@@ -58,7 +57,7 @@ def _lines(connection: Connection, words: str, pager: Pager) -> list[dict[str, A
 
 def _line(connection: Connection, run: Run, paid: browse.Paid | None) -> dict[str, Any]:
     """A run in the list. Its whole status is counted only while it goes."""
-    status = status_of(connection, run) if run.status == "running" else _light_status(connection, run)
+    status = status_of(connection, run) if run.status == "running" else light_status(connection, run)
     now = gauges.now(connection)
     rows = minutes.of_run(connection, run.id, after=now - _LATELY) if run.status == "running" else []
     seen = figures.Reading(run=run, status=status, now=now, minutes=rows)
@@ -69,32 +68,6 @@ def _line(connection: Connection, run: Run, paid: browse.Paid | None) -> dict[st
         "status": status,
         "calls_per_s": paid.calls / 60.0 if paid and run.status == "running" else 0.0,
         "priced": _priced(run),
-    }
-
-
-def _light_status(connection: Connection, run: Run) -> dict[str, Any]:
-    """As much of a status as a line of the list shows, counted without looking at nodes or calls."""
-    trees, examples = views.tree_counts(connection, run.id), views.example_counts(connection, run.id)
-    return {
-        "status": run.status,
-        "phase": run.phase,
-        "pool": _light_pool(connection, run) if is_pool(run) else None,
-        "seeds": sum(trees.values()),
-        "trees_done": trees.get("grown", 0),
-        "examples": examples.get("accepted", 0),
-        "examples_rejected": examples.get("rejected", 0),
-        "examples_failed": examples.get("failed", 0),
-        "examples_pending": examples.get("pending", 0),
-        "eta_s": {"low": None, "high": None},
-    }
-
-
-def _light_pool(connection: Connection, run: Run) -> dict[str, Any]:
-    """What says how far a run that widens a pool has come."""
-    return {
-        "target": run.config.get("rounds", {}).get("target"),
-        "kept": pool_views.counts(connection, run.id).kept,
-        "rounds_done": pool_views.round_counts(connection, run.id).done,
     }
 
 
