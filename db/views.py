@@ -36,6 +36,10 @@ def example_counts(connection: Connection, run_id: int) -> Mapping[str, int]:
     return _by_status(connection, run_id, "examples")
 
 
+def text_counts(connection: Connection, run_id: int) -> Mapping[str, int]:
+    return _by_status(connection, run_id, "texts")
+
+
 def _by_status(connection: Connection, run_id: int, what: str) -> Mapping[str, int]:
     query = """
         SELECT status, sum(count)::bigint AS n FROM totals WHERE run_id = :run AND what = :what

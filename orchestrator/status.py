@@ -50,7 +50,7 @@ def status_of(connection: Connection, run: Run) -> dict[str, Any]:
 
 
 def light_status(connection: Connection, run: Run) -> dict[str, Any]:
-    """As much of a status as a line of a list shows, counted without looking at nodes or calls."""
+    """As much of a status as a line of a list shows, counted without looking at nodes, texts or calls."""
     trees, examples = views.tree_counts(connection, run.id), views.example_counts(connection, run.id)
     return {
         "name": run.name,
@@ -71,7 +71,7 @@ def _light_pool(connection: Connection, run: Run) -> dict[str, Any]:
     """What says how far a run that widens a pool has come."""
     return {
         "target": run.config.get("rounds", {}).get("target"),
-        "kept": pool_views.counts(connection, run.id).kept,
+        "kept": views.text_counts(connection, run.id).get("kept", 0),
         "rounds_done": pool_views.round_counts(connection, run.id).done,
     }
 

@@ -12,7 +12,7 @@ from orchestrator.config import build
 from orchestrator.pool_status import stages_of
 from orchestrator.report import render_pool
 from orchestrator.seeds import Seed, Seeds
-from orchestrator.status import status_of
+from orchestrator.status import light_status, status_of
 from orchestrator.story import pool_story_of, report_of
 
 NAME, NO_CAPS = "wide", Caps()
@@ -180,6 +180,13 @@ def test_a_status_of_a_pool_has_the_keys_of_every_status_and_its_own(engine: Eng
         *("generate", "filter", "embed", "instance", "train", "total")
     ]
     assert found["eta_s"]["low"] is not None and found["eta_s"]["high"] >= found["eta_s"]["low"] > 0
+
+
+def test_a_line_of_the_list_says_of_a_pool_what_its_whole_status_says(engine: Engine, run: Run):
+    with engine.connect() as connection:
+        light, whole = light_status(connection, run), status_of(connection, run)
+    for name in ("target", "kept", "rounds_done"):
+        assert light["pool"][name] == whole["pool"][name], name
 
 
 def test_a_status_of_trees_has_no_pool(engine: Engine):
