@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from db import runs, tasks
+from db import removal, runs, tasks
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator.changing import refuse_ended
@@ -16,6 +16,14 @@ def find_run(connection: Connection, name: str) -> Run:
         raise ConfigError(
             f"no run {name!r}" + (f"; the latest are {', '.join(known)}" if known else "; there is none yet")
         )
+    return run
+
+
+def whole_run(connection: Connection, name: str) -> Run:
+    """The run, for whoever needs all of its rows. Raises ConfigError when some were removed, or there is none."""
+    run = find_run(connection, name)
+    if run.reason == removal.MARK:
+        raise ConfigError(f"run {name!r} is half removed: end that with `instructree remove {name}`")
     return run
 
 

@@ -7,7 +7,7 @@ import typer
 
 from db.engine import AWAY, cause_of
 from db.errors import UserError
-from orchestrator.cli import change, compare, console, estimate, evaluate, look, operators, parts, run, workers
+from orchestrator.cli import change, compare, console, estimate, evaluate, look, operators, parts, remove, run, workers
 from orchestrator.cli.exits import INTERRUPTED, USAGE
 from orchestrator.cli.say import say
 
@@ -24,6 +24,7 @@ compare.add_to(app)
 evaluate.add_to(app)
 look.add_to(app)
 change.add_to(app)
+remove.add_to(app)
 parts.add_to(app)
 workers.add_to(app)
 console.add_to(app)

@@ -23,7 +23,7 @@ from orchestrator.cli.workers import refused_lines, workers_table
 from orchestrator.export import FORMATS, rows_of, write
 from orchestrator.places import existing_engine
 from orchestrator.status import light_status, status_of
-from orchestrator.steering import find_run
+from orchestrator.steering import find_run, whole_run
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
 
@@ -96,7 +96,7 @@ def verify(name: RunName, as_json: AsJson = False) -> None:
     engine, secrets = existing_engine(), places.secrets()
     with engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ")
-        found = laws.masked(laws.recount(connection, find_run(connection, name).id), secrets)
+        found = laws.masked(laws.recount(connection, whole_run(connection, name).id), secrets)
         found[laws.NO_SECRETS] = laws.leaks(connection, secrets)
     broken = {law: faults for law, faults in found.items() if faults}
     if as_json:
@@ -117,7 +117,7 @@ def export(
 ) -> None:
     """Write the data set of a run in a trainer's own format."""
     with existing_engine().connect() as connection:
-        count = write(rows_of(connection, find_run(connection, name)), form, out)
+        count = write(rows_of(connection, whole_run(connection, name)), form, out)
     say(f"{count} examples in {out}")
 
 

@@ -19,7 +19,7 @@ from orchestrator.cli.say import print_line, say
 from orchestrator.config import TreeConfig, present_config
 from orchestrator.places import existing_engine
 from orchestrator.recipes import MOST_PRIOR
-from orchestrator.steering import find_run
+from orchestrator.steering import whole_run
 from orchestrator.weighing import FEWEST, Signal, Weight, priors_of, to_layer, weigh
 from workers.training.evaluate import losses
 from workers.training.nats import brings_of
@@ -48,7 +48,7 @@ def weigh_run(
     """
     _check(points, out)
     with existing_engine().connect() as connection:
-        run = find_run(connection, name)
+        run = whole_run(connection, name)
         settings = _tree_config(run).work.student
         made = _chosen(made_in(connection, run), limit)
     measured = _measured(made, settings, signal)

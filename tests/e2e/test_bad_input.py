@@ -311,7 +311,7 @@ def test_a_database_without_tables_says_what_makes_them(stack_up: House, seeds: 
 
 
 def test_a_run_that_is_not_there_is_said_to_be_so(stack_up: House) -> None:
-    commands = ("status", "verify", "export", "pause", "resume", "cancel")
+    commands = ("status", "verify", "export", "pause", "resume", "cancel", "remove")
     for name, done in at_once({name: partial(stack_up.cli, name, "nosuch") for name in commands}).items():
         assert (name, done.code) == (name, 2) and "no run 'nosuch'" in done.complaint
 
@@ -392,3 +392,18 @@ def test_the_same_name_with_another_configuration_says_what_differs(stack_up: Ho
     assert ended.code == 2 and "has ended (done)" in ended.complaint
     unknown = stack_up.cli("export", "mine", "--format", "xml", "--out", seeds.parent / "x.xml")
     assert unknown.code == 2 and "sharegpt" in unknown.complaint and not (seeds.parent / "x.xml").exists()
+
+
+def test_a_run_is_removed_only_when_it_is_over_and_somebody_says_yes(stack_up: House, seeds: Path) -> None:
+    assert stack_up.run(seeds, "past", "--no-responses").code == 0
+    stack_up.sql("UPDATE runs SET status = 'paused' WHERE name = 'past' RETURNING id")
+    on = stack_up.cli("remove", "past", "--yes")
+    assert on.code == 2 and "is paused" in on.complaint and "instructree cancel past" in on.complaint
+    stack_up.sql("UPDATE runs SET status = 'done' WHERE name = 'past' RETURNING id")
+    unasked = stack_up.cli("remove", "past")
+    assert unasked.code == 2 and "--yes" in unasked.complaint
+    assert stack_up.verified("past")
+    done = stack_up.cli("remove", "past", "--yes")
+    assert done.code == 0 and done.out == "" and " nodes" in done.err and "answers stay in the ledger" in done.err
+    assert "no run 'past'" in stack_up.cli("status", "past").complaint
+    assert (seeds.parent / "past" / "dataset.jsonl").exists()

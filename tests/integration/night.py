@@ -48,11 +48,18 @@ def seed_of(number: int) -> dict[str, str]:
     return {"instruction": f"Tell me about topic {number}.", "input": ""}
 
 
-def start(engine: Engine, *options: str, caps: Caps | None = None, recipe: str = "idea-mcts", seeds: int = 3) -> Driver:
+def start(
+    engine: Engine,
+    *options: str,
+    caps: Caps | None = None,
+    recipe: str = "idea-mcts",
+    seeds: int = 3,
+    name: str = "night",
+) -> Driver:
     config = build(recipe, [BASE], options)
     planted = Seeds(seeds=tuple(Seed(**seed_of(number)) for number in range(seeds)), duplicates=0)
     with engine.begin() as connection:
-        begin(connection, name="night", stem="", config=config, seeds=planted, caps=caps or Caps())
+        begin(connection, name=name, stem="", config=config, seeds=planted, caps=caps or Caps())
     return adopted(engine)
 
 
