@@ -27,7 +27,7 @@ from orchestrator.cli.figures import (
     usd,
     waiting,
 )
-from orchestrator.cli.say import say
+from orchestrator.cli.say import plain, say
 
 __all__ = ["Show", "Status", "display", "duration", "eta", "one_line", "panel", "result_line", "summarise", "usd"]
 
@@ -137,7 +137,7 @@ def _failures(status: Status) -> list[Text]:
     if not status["failures"]:
         return []
     listed = ", ".join(f"{reason} {count}" for reason, count in list(status["failures"].items())[:6])
-    return [Text(""), Text(f"turned down: {listed}", style="dim")]
+    return [Text(""), Text(plain(f"turned down: {listed}"), style="dim")]
 
 
 def _changes(status: Status) -> list[Text]:

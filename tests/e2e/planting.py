@@ -1,12 +1,13 @@
 """Runs that no model has grown, planted as rows: many trees, one huge tree, and texts that mean harm."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, text
 
-from db import examples, nodes, runs
-from db.records import Caps, NodeRow, Run, TreeRow
+from db import examples, nodes, pools, runs, verdicts, workers
+from db.records import Caps, InstanceRow, InstructionRow, NodeRow, RoundRow, Run, TreeRow
 from orchestrator.config import build
 
 # What a page, a terminal or a reader's eye could take for something else, and a word that no line can hold.
@@ -15,6 +16,8 @@ HOSTILE = (
     "\x1b[31mred\x1b[0m\x07 \u202egnp.exe\u202c \u2066isolated {{ 7 * 7 }} ${7*7} </textarea></title> &amp; "
 )
 WORD = "w" * 100_000
+# The same in as few letters as a narrow column shows, and then more than it has room for.
+NAME = "<script>x()</script>\u202e\x1b[31m<img src=x onerror=alert(3)>\x07" + "w" * 120
 _OPERATORS = ("add-goal", "add-constraint", "real-world", "emotion")
 # As if ten nodes had come in each second, and each had been settled three seconds later.
 _TIMES = """
@@ -23,6 +26,21 @@ _TIMES = """
     WHERE tree_id = :tree AND parent_key IS NOT NULL
 """
 _ROWS = 60
+# Whatever of a run others write beside its texts.
+_SPOILED = (
+    "UPDATE runs SET status = 'running', phase = 'responding', reason = :name, changes = :changes, config = jsonb_set("
+    "config, '{work,endpoints}', :endpoints) WHERE id = :run",
+    "UPDATE nodes SET operator = :name, tags = ARRAY[:name], calls = '{hostile}' WHERE tree_id = :tree AND depth > 0",
+    "UPDATE nodes SET reason = :name WHERE tree_id = :tree AND reason IS NOT NULL",
+    "UPDATE examples SET reason = :name WHERE run_id = :run AND reason IS NOT NULL",
+    "UPDATE examples SET response_calls = '{hostile}' WHERE run_id = :run",
+    "UPDATE totals SET reason = :name WHERE run_id = :run AND reason <> ''",
+    "INSERT INTO calls (key, run_id, role, endpoint, model, tokens_in, tokens_out, latency_s, outcome, response) "
+    "VALUES ('hostile', :run, 'responder', :name, :name, 10, 10, 1.0, 'ok', '{}')",
+    "INSERT INTO tasks (run_id, key, kind, payload, state, error) VALUES (:run, 'failed', 'respond', '{}', 'failed', "
+    ":name), (:run, 'waits', 'respond', '{}', 'ready', :name)",
+    "INSERT INTO notices (run_id, event, channel, attempts, error) VALUES (:run, 'stalled', 'webhook', 1, :name)",
+)
 
 
 def plant(engine: Engine, name: str, *, trees: int, seed: str = "Tell me about topic") -> Run:
@@ -122,3 +140,70 @@ def _grown(tree: int, count: int, words: str, children: int = 5) -> Iterator[Nod
             reward=None if score is None else 3 * score,
             reason="duplicate" if status == "rejected" else None,
         )
+
+
+def spoil(engine: Engine, run: Run) -> None:
+    """Hostile words in all that a grown run shows beside its texts; from now on it counts as under way."""
+    values = {
+        "name": NAME,
+        "run": run.id,
+        "changes": json.dumps([{"at": "2026-01-01T00:00:00+00:00", "what": NAME, "from": 1, "to": 2}]),
+        "endpoints": json.dumps({NAME: {"model": NAME, "concurrency": 4}}),
+    }
+    with engine.begin() as connection:
+        values["tree"] = runs.trees_of(connection, run.id)[0].id
+        for statement in _SPOILED:
+            connection.execute(text(statement), values)
+        for (example,) in connection.execute(text("SELECT id FROM examples WHERE run_id = :run"), values).all():
+            verdicts.give(connection, run.id, example, "drop", reason=NAME, made_by=NAME)
+        _staff(connection)
+
+
+def _staff(connection: Connection) -> None:
+    """A worker at work, one that has gone silent, and one that was refused."""
+    alive = workers.Identity(id=NAME, host=NAME, pid=1, version=NAME, queues=(NAME,), slots=4)
+    workers.register(connection, alive)
+    workers.register(connection, replace(alive, id="silent", pid=2))
+    workers.refuse_start(connection, replace(alive, host=f"{NAME}2"), NAME)
+    beats = "UPDATE workers SET beat_at = now() + make_interval(secs => :later) WHERE id = :id"
+    for later, worker in ((3600, NAME), (-120, "silent")):
+        connection.execute(text(beats), {"later": later, "id": worker})
+
+
+def plant_pool(engine: Engine, name: str) -> None:
+    """A run that widens a pool: a seed, a text generated from it, and its instance, each of hostile words."""
+    config = build("sedi-instruct", [{"endpoints": {"default": {"model": NAME}}}])
+    seed = {"instruction": HOSTILE, "input": HOSTILE, "output": HOSTILE}
+    with engine.begin() as connection:
+        run = runs.create(
+            connection,
+            name=name,
+            recipe=config.recipe,
+            config=config.model_dump(mode="json"),
+            config_hash=config.digest(),
+            caps=Caps(),
+            seeds=[seed],
+            duplicates=0,
+            trees=False,
+        )
+        pools.open_round(connection, run.id, 0, 1)
+        pools.plant(connection, run.id, [(HOSTILE, seed)])
+        kept = InstructionRow(
+            ordinal=1, origin="generated", text=HOSTILE, status="kept", round=0, slot=0, nearest=0, shown=(0,)
+        )
+        pools.add(connection, run.id, [kept, replace(kept, ordinal=2, status="rejected", reason=NAME)])
+        instance = InstanceRow(
+            ordinal=1, instance=0, instruction=HOSTILE, input=HOSTILE, output=HOSTILE, status="rejected", reason=NAME
+        )
+        pools.give(connection, run.id, [instance], ["hostile"])
+        lost = RoundRow(
+            ordinal=0,
+            status="generating",
+            prompts=1,
+            prompts_lost={NAME: 1},
+            generated=2,
+            kept=1,
+            filter_s=0.0,
+            embed_s=0.0,
+        )
+        pools.update_round(connection, run.id, lost)
