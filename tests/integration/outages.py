@@ -48,5 +48,8 @@ def _altered(engine: Engine, what: str, back: str) -> Iterator[None]:
 
 
 def _kick(connection: Connection, name: str | None) -> None:
-    kick = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+    kick = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = :name AND backend_type = 'client backend'"  # a vacuum at work is not ours to end
+    )
     connection.execute(kick, {"name": name})
