@@ -14,6 +14,7 @@ _STATES = """
          WHEN k.state = 'leased' THEN 'leased'
          WHEN k.applied_at IS NULL THEN 'unapplied' ELSE 'dead' END
 """
+_CALLS = "calls WHERE run_id IS NOT NULL"  # a run's: what was asked outside of any, or of one that was removed, is none
 _LENGTHS = "'0.1', '0.25', '0.5', '1.0', '2.5', '5.0', '10.0', '30.0', '60.0', '120.0', '300.0', '600.0', '+Inf'"
 
 
@@ -27,13 +28,13 @@ def _upto(column: str) -> str:
 
 # Values of the labels, in the order of the labels' names, and the value.
 RECOUNTS = {
-    "calls_total": "SELECT endpoint, outcome, role, count(*) FROM calls GROUP BY 1, 2, 3",
+    "calls_total": f"SELECT endpoint, outcome, role, count(*) FROM {_CALLS} GROUP BY 1, 2, 3",
     "call_tokens_total": (
-        "SELECT 'in', endpoint, role, sum(tokens_in) FROM calls GROUP BY 2, 3"
-        " UNION ALL SELECT 'out', endpoint, role, sum(tokens_out) FROM calls GROUP BY 2, 3"
+        f"SELECT 'in', endpoint, role, sum(tokens_in) FROM {_CALLS} GROUP BY 2, 3"
+        f" UNION ALL SELECT 'out', endpoint, role, sum(tokens_out) FROM {_CALLS} GROUP BY 2, 3"
     ),
-    "call_dollars_total": "SELECT endpoint, role, coalesce(sum(nusd), 0) / 1e9 FROM calls GROUP BY 1, 2",
-    "call_seconds_total": "SELECT endpoint, role, sum(latency_s) FROM calls GROUP BY 1, 2",
+    "call_dollars_total": f"SELECT endpoint, role, coalesce(sum(nusd), 0) / 1e9 FROM {_CALLS} GROUP BY 1, 2",
+    "call_seconds_total": f"SELECT endpoint, role, sum(latency_s) FROM {_CALLS} GROUP BY 1, 2",
     "nodes_total": (
         "SELECT coalesce(reason, ''), status, count(*) FROM nodes WHERE status NOT IN ('proposed', 'generated')"
         " GROUP BY 1, 2"

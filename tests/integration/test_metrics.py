@@ -17,6 +17,7 @@ from db.errors import ConfigError
 from db.exposition import Connections, Page, Place
 from db.records import Caps
 from orchestrator.metrics import Figures
+from orchestrator.removing import remove
 from orchestrator.steering import cancel, pause
 from tests.integration.night import Hands, finish, good, start, widened
 from tests.monitoring import ALERTS, panels
@@ -60,6 +61,16 @@ def test_every_counter_of_a_pool_is_its_recount(engine: Engine):
     series = told(engine)
     assert differences(engine, series) == []
     assert sum(of(series, "texts_total").values()) == 2 * 2 * 8
+
+
+def test_a_removed_run_takes_its_figures_along(engine: Engine):
+    for name in ("night", "day"):
+        finish(start(engine, name=name), Hands(engine, good, first=0 if name == "night" else 1000))
+    both = told(engine)
+    remove(engine, "night", with_calls=False)
+    left = told(engine)
+    assert differences(engine, left) == []
+    assert 0 < sum(of(left, "calls_total").values()) < sum(of(both, "calls_total").values())
 
 
 def test_queues_say_what_is_due_what_waits_what_is_in_hand_and_what_is_dead(engine: Engine):
