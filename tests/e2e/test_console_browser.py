@@ -1,6 +1,7 @@
 """The console in a real Chromium, against a live run and against planted rows: what a person sees and does."""
 
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from orchestrator.stack.ports import free_port
 from tests.e2e.browsing import Tab, browsing
 from tests.e2e.house import House, scripted, until, write_seeds
 from tests.e2e.planting import HOSTILE, WORD, grow, plant
+from tests.e2e.test_processes import PATIENT, visitor
 
 pytest.importorskip("uvicorn", reason="the extra `console` is not installed")
 pytestmark = pytest.mark.usefixtures("chromium")
@@ -135,32 +137,83 @@ def test_a_live_run_is_seen_and_steered_without_loading_again(house: House, cons
         tab.until("document.querySelector('[data-part=state]').innerText.includes('It is going')")
         tab.until("document.title.includes('live')")
         assert "free" in tab.text("[data-part=tiles]") and tab.js("window.mine") == 1
-        steer(house, tab, "Pause", "paused")
+        steer(house, tab, "live", "Pause", "paused")
         tab.until("document.querySelector('[data-part=state]').innerText.includes('paused')")
-        steer(house, tab, "Resume", "running")
-        change_a_limit(house, tab)
+        steer(house, tab, "live", "Resume", "running")
+        change_a_limit(house, tab, "live", "max_calls", 77_000)
         tab.click(".steer summary")
         tab.until("!!document.querySelector('.steer details[open]')")
-        steer(house, tab, "Cancel the run", "cancelled")
+        steer(house, tab, "live", "Cancel the run", "cancelled")
         tab.until("document.querySelector('[data-part=state]').innerText.includes('It was cancelled')")
         assert not tab.js("[...document.querySelectorAll('.steer > *')].some((item) => item.checkVisibility())")
     assert house.verified("live")
 
 
-def steer(house: House, tab: Tab, button: str, status: str) -> None:
+def steer(house: House, tab: Tab, run: str, button: str, status: str) -> None:
     tab.js("delete window.mine")
     tab.js(f"[...document.querySelectorAll('.steer button')].find((one) => one.innerText === {button!r}).click()")
-    until(lambda: house.number("SELECT status FROM runs WHERE name = 'live'") == status, f"the run is {status}")
+    until(lambda: house.number("SELECT status FROM runs WHERE name = :run", run=run) == status, f"the run is {status}")
     tab.until("!!document.querySelector('p.notice.good[role=status]:not([hidden])')")
 
 
-def change_a_limit(house: House, tab: Tab) -> None:
-    tab.click(".change:has(input[name='set.max_calls']) summary")
-    tab.click("input[name='set.max_calls']")
-    tab.type("77000")
+def change_a_limit(house: House, tab: Tab, run: str, limit: str, value: int) -> None:
+    fill(tab, f"set.{limit}", value)
+    until(lambda: (limit, value) in changed(house, run), "the limit is changed")
+    tab.until(f"document.querySelector('[data-part=usage]')?.innerText.includes('{value:,}')")
+
+
+def fill(tab: Tab, field: str, value: int) -> None:
+    """Opens the form with this field, and sends it with another value."""
+    tab.click(f".change:has(input[name='{field}']) summary")
+    tab.js(f"""document.querySelector("input[name='{field}']").value = ''""")
+    tab.click(f"input[name='{field}']")
+    tab.type(str(value))
     tab.key("Enter")
-    until(lambda: house.number("SELECT cap_calls FROM runs WHERE name = 'live'") == 77_000, "the cap is changed")
-    tab.until("document.querySelector('[data-part=usage]')?.innerText.includes('77,000')")
+
+
+def changed(house: House, run: str) -> list[tuple[str, float]]:
+    return [(one["what"], one["to"]) for one in house.status(run)["changes"]]
+
+
+def test_a_worker_comes_is_changed_and_goes_while_its_run_is_watched(
+    house: House, console: Console, tmp_path: Path, tab: Tab
+):
+    """The run is kept slow until all of that has been seen; then it ends by itself, and nothing is lost."""
+    seeds, room = write_seeds(tmp_path / "seeds.jsonl", 12, "hands"), "endpoints.default.concurrency"
+    slowly = ("--set", f"{room}=2", "--set", "search.iterations=2", "--out", tmp_path / "out")
+    with (
+        scripted(f"slow{secrets.token_hex(8)}", "--latency", "300") as slow,
+        house.at(slow.env).running("run", seeds, "--name", "hands", *slowly, folder=tmp_path),
+    ):
+        until(lambda: slow.paid, "calls")
+        tab.open(f"{console.origin}/runs/hands")
+        guest = visitor(house, tmp_path, {**slow.env, **PATIENT})
+        with guest.running("worker", "--slots", "3", folder=tmp_path) as worker:
+            row = seen_worker(worker.process.pid)
+            tab.until(f"{row}.innerText.includes('of 3')")
+            (usual,) = {one["slots"] for one in house.status("hands")["workers"] if one["pid"] != worker.process.pid}
+            fill(tab, "slots", usual)  # of all of the host: the others keep theirs
+            tab.until(f"{row}.innerText.includes('of {usual}')")
+            tab.until(f"Number({row}.cells[3].innerText) > 0")
+            steer(house, tab, "hands", "Pause", "paused")
+            steer(house, tab, "hands", "Resume", "running")
+            (mine,) = (one for one in house.status("hands")["workers"] if one["pid"] == worker.process.pid)
+            assert mine["slots"] == usual and mine["tasks_done"] > 0
+            worker.process.send_signal(signal.SIGTERM)
+            assert worker.ended(70).code == 0
+            tab.until(f"!{row}")
+        change_a_limit(house, tab, "hands", room, 64)
+        tab.until("document.querySelector('[data-part=state]').innerText.includes('It is done')", patience_s=90)
+    found = house.status("hands")
+    assert (found["status"], found["trees_done"], found["failed_tasks"]) == ("done", 12, {})
+    assert f"{room} 2 -> 64" in house.cli("status", "hands").out
+    assert house.verified("hands")
+
+
+def seen_worker(pid: int) -> str:
+    """What finds its row on the page."""
+    pids = "[...document.querySelectorAll('[data-part=workers] th .sub')]"
+    return f"{pids}.find((one) => one.innerText === 'pid {pid}')?.closest('tr')"
 
 
 def test_a_lost_connection_is_said_and_regained(house: House, forest: House, tmp_path: Path, stranger: Tab):
