@@ -187,6 +187,18 @@ def test_prometheus_itself_accepts_its_configuration_the_rules_and_every_questio
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_example_of_an_alertmanager_needs_only_to_be_uncommented(tmp_path: Path):
+    told = (MONITORING / "prometheus.yml").read_text()
+    assert "alerting" not in yaml.safe_load(told)  # nobody's address is made up
+    (commented,) = re.findall(r"^# alerting:\n(?:#  .*\n)+", told, re.M)
+    config = tmp_path / "prometheus.yml"
+    config.write_text(told.replace(commented, re.sub("^# ", "", commented, flags=re.M)))
+    (manager,) = yaml.safe_load(config.read_text())["alerting"]["alertmanagers"]
+    assert manager["static_configs"][0]["targets"] == ["alertmanager-host:9093"]
+    done = promtool("check", "config", "--syntax-only", config)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_alert_has_its_cause_and_cure_in_the_runbook():
     runbook = (ROOT / "docs" / "operations.md").read_text()
     assert re.findall(r"^### (Instructree\w+)$", runbook, re.M) == [rule["alert"] for rule in ALERTS]
