@@ -67,14 +67,20 @@ MOST: dict[str, Any] = {
 }
 
 
+_VERBS = {
+    "template": ["template", "night"],
+    "lint": ["lint", "--strict"],
+    "install": ["install", "night", "--dry-run=client"],  # prints what it would do, notes included
+}
+
+
 def helm(folder: Path, values: dict[str, Any], verb: str = "template") -> subprocess.CompletedProcess[str]:
-    """`helm template` or `helm lint` with these values, without a cluster and without any plug-in or cache."""
+    """`helm template`, `lint` or a dry `install` with these values, without a cluster, a plug-in or a cache."""
     file = folder / "values.yaml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    arguments = ["template", "night"] if verb == "template" else ["lint", "--strict"]
     home = {name: str(folder) for name in ("HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
     return subprocess.run(
-        [tool("helm"), *arguments, CHART, "--values", file], env=home, capture_output=True, text=True, check=False
+        [tool("helm"), *_VERBS[verb], CHART, "--values", file], env=home, capture_output=True, text=True, check=False
     )
 
 

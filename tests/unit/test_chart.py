@@ -5,6 +5,7 @@ their schemas: they are held against small models of our own, of the fields that
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from copy import deepcopy
@@ -216,6 +217,21 @@ def test_every_command_and_every_probe_is_a_command_line_of_ours(manifests: list
             # Only who is known to be silent is started anew: what cannot be found out is no reason.
             command = container["startupProbe"]["exec"]["command"]
             assert container["livenessProbe"]["exec"]["command"] == ["sh", "-c", f"{' '.join(command)}; [ $? -ne 1 ]"]
+
+
+def test_the_notes_say_how_a_run_is_started_in_commands_of_ours(tmp_path: Path):
+    done = helm(tmp_path, LEAST, "install")
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+    commands = [line.split() for line in re.findall(r"-- instructree (.*)", notes)]
+    for arguments in commands:
+        parse(arguments)
+    assert [arguments[0] for arguments in commands] == ["doctor", "run", "status", "export"]
+    (orchestrator,) = (pod for name, pod in pods(rendered(tmp_path, LEAST)) if name == "night-orchestrator")
+    assert set(re.findall(r"exec deploy/(\S+)", notes)) == {"night-orchestrator"}
+    (selector,) = re.findall(r"get pod -l (\S+)", notes)
+    wanted = dict(label.split("=") for label in selector.split(","))
+    assert wanted.items() <= orchestrator["metadata"]["labels"].items()
 
 
 def test_a_worker_may_finish_what_it_has_in_hand(manifests: list[Manifest]):
