@@ -98,6 +98,7 @@ def _bare(site: Site, cell: Cell, seconds: float) -> Measured:
         seconds=told["seconds"],
         calls=told["calls"],
         cpu_s={"client": told["cpu_s"], ENDPOINT: spent},
+        worker_bytes=told["bytes"],
     )
 
 

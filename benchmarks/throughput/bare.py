@@ -7,12 +7,14 @@ Prints one JSON object: calls answered and processor seconds used in the seconds
 
 import asyncio
 import json
+import os
 import sys
 import time
 
 import httpx2
 import openai
 
+from benchmarks.throughput.processes import resident
 from benchmarks.throughput.texts import question
 
 
@@ -47,6 +49,7 @@ async def measure(base_url: str, at_once: int, warm_s: float, seconds: float) ->
             "calls": count.calls - calls,
             "cpu_s": time.process_time() - cpu_s,
             "seconds": time.monotonic() - begun,
+            "bytes": resident([os.getpid()]),
         }
         for slot in slots:
             slot.cancel()

@@ -22,7 +22,7 @@ endpoint for the others, over a steady stretch, without start and end.
 
 
 def page(found: Sequence[Measured], scaling: Sequence[Measured], gates: Sequence[Gate], conditions: str) -> str:
-    parts = [_HEAD.format(conditions=conditions), "## Gates\n", table_of(gates), "## Ours\n", _ours(found)]
+    parts = [_HEAD.format(conditions=conditions), "## Gates\n", table_of(gates), "## Ours\n", _FULL, _ours(found)]
     if bare := [one for one in found if one.system == BARE]:
         parts += ["## The bare client: the ceiling\n", _BARE, _table(bare)]
     if rivals := [one for one in found if one.system not in (OURS, BARE)]:
@@ -32,6 +32,10 @@ def page(found: Sequence[Measured], scaling: Sequence[Measured], gates: Sequence
     return "\n".join(parts)
 
 
+_FULL = (
+    "The cores are full where calls/s x (all ms + endpoint ms) comes near to so many thousands as there are of them: "
+    "there, more workers share the same processors, and each costs some of its own.\n"
+)
 _BARE = "`AsyncOpenAI` on its aiohttp transport in one process, which keeps nothing.\n"
 _RIVALS = (
     "Each in an environment of its own, timed between the first and the last tenth of its calls. Neither keeps its "
