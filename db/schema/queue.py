@@ -1,5 +1,7 @@
 """Work: tasks, who does them, what ended when, and what is to be told."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -61,28 +63,38 @@ tasks = Table(
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "fillfactor": 70},
 )
 
-# What ended in each minute: how long it had waited, how long it ran, how long the scheduler took to notice. `waits` and
-# `runs` count by length (`db.minutes.BOUNDS_S`); what nobody ever began is in `failed` only.
+
+def _ended() -> tuple[Column[Any], ...]:
+    """What ended: how long it had waited, how long it ran, how long the scheduler took to notice.
+
+    `waits` and `runs` count by length (`db.minutes.BOUNDS_S`); what nobody ever began is in `failed` only.
+    """
+    return (
+        Column("done", BigInteger, nullable=False),
+        Column("failed", BigInteger, nullable=False),
+        Column("retries", BigInteger, nullable=False),
+        Column("wait_s", Double, nullable=False),
+        Column("run_s", Double, nullable=False),
+        Column("lag_s", Double, nullable=False),
+        Column("waits", ARRAY(BigInteger), nullable=False),
+        Column("runs", ARRAY(BigInteger), nullable=False),
+    )
+
+
+# What ended in each minute.
 minutes = Table(
     "minutes",
     metadata,
     Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("minute", DateTime(timezone=True), nullable=False),
     Column("kind", Text, nullable=False),
-    Column("done", BigInteger, nullable=False),
-    Column("failed", BigInteger, nullable=False),
-    Column("retries", BigInteger, nullable=False),
-    Column("wait_s", Double, nullable=False),
-    Column("run_s", Double, nullable=False),
-    Column("lag_s", Double, nullable=False),
+    *_ended(),
     # What they brought: answers in the ledger, their tokens, nano-dollars (of known prices) and seconds; evolutions.
     count("calls"),
     count("tokens"),
     count("nusd"),
     Column("call_s", Double, nullable=False, server_default=text("0")),
     count("nodes"),
-    Column("waits", ARRAY(BigInteger), nullable=False),
-    Column("runs", ARRAY(BigInteger), nullable=False),
     PrimaryKeyConstraint("run_id", "minute", "kind"),
 )
 
@@ -92,14 +104,7 @@ task_totals = Table(
     metadata,
     Column("run_id", BigInteger, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("kind", Text, nullable=False),
-    Column("done", BigInteger, nullable=False),
-    Column("failed", BigInteger, nullable=False),
-    Column("retries", BigInteger, nullable=False),
-    Column("wait_s", Double, nullable=False),
-    Column("run_s", Double, nullable=False),
-    Column("lag_s", Double, nullable=False),
-    Column("waits", ARRAY(BigInteger), nullable=False),
-    Column("runs", ARRAY(BigInteger), nullable=False),
+    *_ended(),
     PrimaryKeyConstraint("run_id", "kind"),
     postgresql_with={"fillfactor": 50},  # written at nearly every tick: its new version fits beside the old one
 )

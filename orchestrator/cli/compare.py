@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from db.records import Caps, Run
 from orchestrator import places
-from orchestrator.begin import ENDED, begin, check_name, check_seeds
-from orchestrator.cli.driving import begin_run, ready, refuse_unended, start_programs, watch
+from orchestrator.begin import begin, check_name, check_seeds
+from orchestrator.cli.driving import begin_run, ready, refuse_unended, see_through
 from orchestrator.cli.exits import BUDGET
 from orchestrator.cli.options import AsJson, ConfigFile, Field, SeedsFile
 from orchestrator.cli.say import plain, say
@@ -129,9 +129,7 @@ def _rehearse(engine: Engine, arms: Sequence[Arm], seeds: Seeds) -> None:
 def _grow(engine: Engine, found: places.Places, arm: Arm, seeds: Seeds, again: str) -> Run:
     """One recipe's run, begun or taken up, to its end."""
     run = begin_run(engine, arm.run, "", arm.config, seeds, Caps())
-    if run.status not in ENDED:
-        start_programs(engine, found)
-        run = watch(engine, found, run, again=again)
+    run = see_through(engine, found, run, again=again)
     refuse_unended(run, again=again)
     return run
 

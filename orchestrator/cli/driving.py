@@ -70,7 +70,15 @@ def begin_run(engine: Engine, name: str | None, stem: str, config: RunConfig, se
     return run
 
 
-def start_programs(engine: Engine, found: places.Places) -> None:
+def see_through(engine: Engine, found: places.Places, run: Run, *, again: str) -> Run:
+    """The run as it ends or pauses; nothing is started for one that has ended. `again`: what goes on with it."""
+    if run.status in ENDED:
+        return run
+    _start_programs(engine, found)
+    return _watch(engine, found, run, again=again)
+
+
+def _start_programs(engine: Engine, found: places.Places) -> None:
     """Orchestrator and workers on this machine, where its stack is used; elsewhere they are somebody else's."""
     if found.local_programs:
         places.ensure_programs(found, say)
@@ -80,7 +88,7 @@ def start_programs(engine: Engine, found: places.Places) -> None:
             say("no worker is alive: start one with `instructree worker` (and one `instructree orchestrator`)")
 
 
-def watch(engine: Engine, found: places.Places, begun: Run, *, again: str) -> Run:
+def _watch(engine: Engine, found: places.Places, begun: Run, *, again: str) -> Run:
     """Shows the run until it ends or pauses, and starts again what dies of it on this machine meanwhile.
 
     Ctrl-C pauses the run, so that nothing more is asked or spent; `again` is the command that goes on with it.

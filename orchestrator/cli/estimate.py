@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.begin import ENDED, check_name
-from orchestrator.cli.driving import begin_run, refuse_unended, start_programs, watch
+from orchestrator.begin import check_name
+from orchestrator.cli.driving import begin_run, refuse_unended, see_through
 from orchestrator.cli.figures import duration, usd
 from orchestrator.cli.options import (
     AsJson,
@@ -69,9 +69,7 @@ def estimate(
     made = prepare(recipe, config_file, options or [], seeds, caps)
     config, few = small(made.config, seeds, sample)
     run = begin_run(made.engine, name or None, f"{seeds_file.stem}-estimate", config, few, caps)
-    if run.status not in ENDED:
-        start_programs(made.engine, made.found)
-        run = watch(made.engine, made.found, run, again="the same command")
+    run = see_through(made.engine, made.found, run, again="the same command")
     refuse_unended(run, again="the same command")
     with made.engine.connect() as connection:
         found = told(connection, run, made.config, len(seeds.seeds))

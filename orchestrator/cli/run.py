@@ -8,9 +8,9 @@ from sqlalchemy import Engine
 
 from db.errors import ConfigError
 from db.records import Run
-from orchestrator.begin import ENDED, check_name
+from orchestrator.begin import check_name
 from orchestrator.cli.display import summarise
-from orchestrator.cli.driving import begin_run, refuse_unended, start_programs, watch
+from orchestrator.cli.driving import begin_run, refuse_unended, see_through
 from orchestrator.cli.exits import BUDGET
 from orchestrator.cli.options import (
     ConfigFile,
@@ -66,10 +66,8 @@ def run(
     chosen = [*(options or []), *(["harvest.responses=false"] if no_responses else [])]
     made = prepare(recipe, config_file, chosen, seeds, caps)
     begun = begin_run(made.engine, name or None, seeds_file.stem, made.config, seeds, caps)
-    if begun.status not in ENDED:
-        start_programs(made.engine, made.found)
-        begun = watch(made.engine, made.found, begun, again=f"instructree run ... --name {begun.name}")
-    _conclude(made.engine, begun, out)
+    over = see_through(made.engine, made.found, begun, again=f"instructree run ... --name {begun.name}")
+    _conclude(made.engine, over, out)
 
 
 def _conclude(engine: Engine, run: Run, out: Path) -> None:
