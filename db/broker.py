@@ -30,7 +30,7 @@ _CURE = "start one with `instructree up`, or point {} to a running Valkey or Red
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ServerUrl:
     """An address taken apart. `host` is None for a socket. Its password shows in no text made of it."""
 
     scheme: str
@@ -45,7 +45,7 @@ class Place:
         return f"{self.host}:{self.port}" if self.host else self.path
 
     def __repr__(self) -> str:
-        return f"Place({self.scheme}://{self})"
+        return f"ServerUrl({self.scheme}://{self})"
 
     @property
     def local(self) -> bool:
@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def place_of(url: str, named: str = REDIS) -> Place:
+def server_of(url: str, named: str = REDIS) -> ServerUrl:
     """Raises ConfigError for an address that is not one of a Redis or Valkey server, as kombu understands it.
 
     `named` is the variable that holds it.
@@ -78,7 +78,7 @@ def place_of(url: str, named: str = REDIS) -> Place:
     for name in options:
         if name not in _OPTIONS[parts.scheme]:
             raise ConfigError(f"{named}: an address cannot set {name!r}: take it out")
-    return Place(
+    return ServerUrl(
         scheme=parts.scheme,
         host=None if parts.scheme == _SOCKET else host or "localhost",
         port=port or 6379,
@@ -104,7 +104,7 @@ def _wrong_scheme(scheme: str, named: str) -> str:
 
 def tls(url: str) -> dict[str, object] | None:
     """Celery's `broker_use_ssl`. Without it kombu asks a rediss:// server for no certificate at all."""
-    return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if place_of(url).scheme == "rediss" else None
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if server_of(url).scheme == "rediss" else None
 
 
 def connect(url: str, *, timeout_s: float) -> Redis:
@@ -114,11 +114,11 @@ def connect(url: str, *, timeout_s: float) -> Redis:
 
 def _for_redis_py(url: str) -> str:
     """The same address in redis-py's spelling, which differs from kombu's for sockets and certificates."""
-    place = place_of(url)
+    server = server_of(url)
     parts = urlsplit(url)
-    if place.scheme == _SOCKET:
-        return parts._replace(scheme="unix", query=urlencode({"db": place.options.get("virtual_host", "0")})).geturl()
-    options = dict(place.options)
+    if server.scheme == _SOCKET:
+        return parts._replace(scheme="unix", query=urlencode({"db": server.options.get("virtual_host", "0")})).geturl()
+    options = dict(server.options)
     if "ssl_cert_reqs" in options:
         options["ssl_cert_reqs"] = options["ssl_cert_reqs"].removeprefix("CERT_").lower()
     return parts._replace(query=urlencode(options)).geturl()
@@ -148,16 +148,16 @@ def facts(url: str, named: str = REDIS) -> Mapping[str, object] | None:
         ConfigError: the address is none.
         ServiceError: the server does not answer, or does not let us in.
     """
-    place = place_of(url, named)
+    server = server_of(url, named)
     try:
         with connect(url, timeout_s=5) as client:
             client.ping()
             return _info(client)
     except AuthenticationError:
-        raise ServiceError(f"the broker at {place} refuses our password: put the right one into {named}") from None
+        raise ServiceError(f"the broker at {server} refuses our password: put the right one into {named}") from None
     except (RedisError, OSError, ValueError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ServiceError(f"the broker at {place} cannot be reached ({cause}): {_CURE.format(named)}") from None
+        raise ServiceError(f"the broker at {server} cannot be reached ({cause}): {_CURE.format(named)}") from None
 
 
 def _info(client: Redis) -> Mapping[str, object] | None:

@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class HostPort:
     host: str
     port: int
 
@@ -32,10 +32,10 @@ class Place:
         return cls(host=host.strip("[]") or LOOPBACK, port=int(port))
 
 
-def wanted(option: str | None) -> Place | None:
+def wanted(option: str | None) -> HostPort | None:
     """Where figures are to be told, by a command's option or else by the environment; None: nowhere."""
     found = option or read(METRICS)
-    return Place.of(found) if found else None
+    return HostPort.of(found) if found else None
 
 
 class Connections(Collector):
@@ -51,7 +51,7 @@ class Connections(Collector):
         yield GaugeMetricFamily(f"{name}_size", "Database connections that this process may use at once.", most)
 
 
-class Page:
+class Served:
     """Figures that are served until `end`: those of the process itself (memory, processor time, open files) and all
     that is put on it.
 
@@ -59,15 +59,15 @@ class Page:
         ConfigError: nobody can listen there.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, address: HostPort) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(namespace="instructree", registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         try:
-            self._server, self._thread = start_http_server(place.port, addr=place.host, registry=self._registry)
+            self._server, self._thread = start_http_server(address.port, addr=address.host, registry=self._registry)
         except OSError as error:
-            where = f"{place.host}:{place.port}"
+            where = f"{address.host}:{address.port}"
             raise ConfigError(f"metrics cannot be served at {where} ({error.strerror}): name a free port") from None
 
     def put(self, figures: Collector) -> None:

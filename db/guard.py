@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sqlalchemy import Connection, Engine, text
 
 from db import broker, rabbit, workers
-from db.broker import Place, is_loopback, limits_mark
+from db.broker import ServerUrl, is_loopback, limits_mark
 from db.environment import BROKER, DATABASE, REDIS
 from db.errors import ConfigError, ServiceError
 from db.migrate import current
@@ -98,56 +98,59 @@ def check_broker(url: str, environment: Mapping[str, str], limiter: str | None =
 
 def check_rabbit(url: str) -> Finding:
     """Raises ConfigError for its address, ServiceError for the server."""
-    place = rabbit.place_of(url)
-    if not place.local:
-        _refuse_default(place.password or "", place.user, f"the broker at {place}", BROKER)
+    server = rabbit.server_of(url)
+    if not server.local:
+        _refuse_default(server.password or "", server.user, f"the broker at {server}", BROKER)
     seen = rabbit.facts(url)
     product, found = str(seen.get("product", "something unknown")), str(seen.get("version", "0"))
     if product != "RabbitMQ" or _numbers(found) < _RABBIT:
         least = ".".join(map(str, _RABBIT))
-        raise ServiceError(f"the broker at {place} is {product} {found}: RabbitMQ {least} or newer is needed")
-    return Finding(said=f"RabbitMQ {found} at {place}, virtual host {place.path}")
+        raise ServiceError(f"the broker at {server} is {product} {found}: RabbitMQ {least} or newer is needed")
+    return Finding(said=f"RabbitMQ {found} at {server}, virtual host {server.path}")
 
 
 def check_redis(url: str, named: str = REDIS) -> Finding:
     """A Valkey or Redis that `named` points to. Raises ConfigError for its address, ServiceError for the server."""
-    place = broker.place_of(url, named)
+    server = broker.server_of(url, named)
     warnings: list[str] = []
-    if not place.local and place.password:
-        _refuse_default(place.password, place.user, f"the broker at {place}", named)
-    elif not place.local:
-        warnings.append(f"{named} has no password: whoever reaches {place} can stop this work; set `requirepass` there")
-    if place.options.get("ssl_cert_reqs", "").removeprefix("CERT_").lower() == "none":
-        warnings.append(f"{named} says ssl_cert_reqs=none: anybody in between can pose as {place}; take it out")
-    seen = judge_server(broker.facts(url, named), place)
+    if not server.local and server.password:
+        _refuse_default(server.password, server.user, f"the broker at {server}", named)
+    elif not server.local:
+        warnings.append(
+            f"{named} has no password: whoever reaches {server} can stop this work; set `requirepass` there"
+        )
+    if server.options.get("ssl_cert_reqs", "").removeprefix("CERT_").lower() == "none":
+        warnings.append(f"{named} says ssl_cert_reqs=none: anybody in between can pose as {server}; take it out")
+    seen = judge_server(broker.facts(url, named), server)
     return Finding(said=seen.said, warnings=(*warnings, *seen.warnings))
 
 
-def judge_server(info: Mapping[str, object] | None, place: Place) -> Finding:
+def judge_server(info: Mapping[str, object] | None, server: ServerUrl) -> Finding:
     """What a server's own INFO tells. Raises ServiceError when hints are not safe with it."""
     if info is None:
-        unseen = f"the broker at {place} does not let us look at it: see that its maxmemory-policy is noeviction"
+        unseen = f"the broker at {server} does not let us look at it: see that its maxmemory-policy is noeviction"
         return Finding(said="answers; version and eviction could not be checked", warnings=(unseen,))
     product, least = ("Valkey", _VALKEY) if "valkey_version" in info else ("Redis", _REDIS)
     found = str(info.get(f"{product.lower()}_version", "0"))
     if _numbers(found) < least:
         raise ServiceError(
-            f"the broker at {place} is {product} {found}: Celery needs {'.'.join(map(str, least))} or newer; upgrade it"
+            f"the broker at {server} is {product} {found}: Celery needs {'.'.join(map(str, least))} or newer; "
+            "upgrade it"
         )
     if info.get("redis_mode") == "cluster":
-        raise ServiceError(f"the broker at {place} is part of a cluster, which Celery cannot use: take one without")
+        raise ServiceError(f"the broker at {server} is part of a cluster, which Celery cannot use: take one without")
     if info.get("role") == "slave":
-        raise ServiceError(f"the broker at {place} is a read-only replica: point {REDIS} to its primary")
-    return Finding(said=f"{product} {found} at {place}, {_eviction(info, place)}")
+        raise ServiceError(f"the broker at {server} is a read-only replica: point {REDIS} to its primary")
+    return Finding(said=f"{product} {found} at {server}, {_eviction(info, server)}")
 
 
-def _eviction(info: Mapping[str, object], place: Place) -> str:
+def _eviction(info: Mapping[str, object], server: ServerUrl) -> str:
     if not info.get("maxmemory"):
         return "no memory limit"
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":
         raise ServiceError(
-            f"the broker at {place} throws keys away when it is full (maxmemory-policy {policy}): "
+            f"the broker at {server} throws keys away when it is full (maxmemory-policy {policy}): "
             "run `CONFIG SET maxmemory-policy noeviction` there, and put it into its configuration"
         )
     return "noeviction"
@@ -239,14 +242,14 @@ def estranged(engine: Engine, url: str, limiter: str | None = None) -> str | Non
     by_rabbit, host = rabbit.is_one(url), next(iter(hosts.values()))
     if not (rabbit.knows(url, hosts) if by_rabbit else broker.knows(url, hosts)):
         named = BROKER if by_rabbit or limiter not in (None, url) else REDIS
-        place = rabbit.place_of(url) if by_rabbit else broker.place_of(url, named)
+        server = rabbit.server_of(url) if by_rabbit else broker.server_of(url, named)
         return (
-            f"this worker hears the broker at {place}, and the orchestrator on {host} sends its hints to another: "
+            f"this worker hears the broker at {server}, and the orchestrator on {host} sends its hints to another: "
             f"point {named} of both to the same server"
         )
     if limiter is not None and not broker.knows(limiter, map(limits_mark, hosts)):
         return (
-            f"this worker has its limits in {broker.place_of(limiter)}, and the orchestrator on {host} names another "
+            f"this worker has its limits in {broker.server_of(limiter)}, and the orchestrator on {host} names another "
             f"server for them: point {REDIS} of both to the same one"
         )
     return None

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import amqp
 from kombu.connection import Connection
 
-from db.broker import Place
+from db.broker import ServerUrl
 from db.environment import BROKER
 from db.errors import ConfigError, ServiceError
 
@@ -31,7 +31,7 @@ def is_one(url: str) -> bool:
     return url.startswith(("amqp:", "amqps:"))
 
 
-def place_of(url: str) -> Place:
+def server_of(url: str) -> ServerUrl:
     """Raises ConfigError for an address that is none. `path` is the virtual host."""
     try:
         parts = urlsplit(url)
@@ -44,7 +44,7 @@ def place_of(url: str) -> Place:
     for name in options:
         if parts.scheme != "amqps" or name not in _TLS_OPTIONS:
             raise ConfigError(f"{BROKER}: an address cannot set {name!r}: take it out")
-    return Place(
+    return ServerUrl(
         scheme=parts.scheme,
         host=host,
         port=port or _PORTS[parts.scheme],
@@ -61,27 +61,27 @@ def settings(url: str, *, answer_s: float | None = None) -> dict[str, object]:
     Raises:
         ConfigError: the address is none.
     """
-    place = place_of(url)
+    server = server_of(url)
     return {
         "broker_url": urlsplit(url)._replace(query="").geturl(),
-        "broker_use_ssl": _tls(place),
+        "broker_use_ssl": _tls(server),
         "broker_transport_options": {"read_timeout": answer_s, "write_timeout": answer_s or 15.0},
         "broker_heartbeat": 10,  # seconds; a host that is gone is noticed after two
     }
 
 
-def _tls(place: Place) -> dict[str, object] | None:
+def _tls(server: ServerUrl) -> dict[str, object] | None:
     """A server must show a certificate of its own name. Left to itself, py-amqp asks for none."""
-    if place.scheme != "amqps":
+    if server.scheme != "amqps":
         return None
-    given = {_TLS_OPTIONS[name]: value for name, value in place.options.items()}
-    return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": place.host, **given}
+    given = {_TLS_OPTIONS[name]: value for name, value in server.options.items()}
+    return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": server.host, **given}
 
 
 def knock(url: str, *, timeout_s: float) -> None:
     """Raises OSError when nobody listens there. (kombu would try again and again.)"""
-    place = place_of(url)
-    socket.create_connection((place.host, place.port), timeout=timeout_s).close()
+    server = server_of(url)
+    socket.create_connection((server.host, server.port), timeout=timeout_s).close()
 
 
 def facts(url: str) -> Mapping[str, object]:
@@ -91,13 +91,13 @@ def facts(url: str) -> Mapping[str, object]:
         ConfigError: the address is none.
         ServiceError: it does not answer, or does not let us in.
     """
-    with _line(place_of(url)) as line:
+    with _line(server_of(url)) as line:
         return dict(line.server_properties)
 
 
 def knows(url: str, queues: Iterable[str]) -> bool:
     """Whether one of these queues is there. Raises as `facts` does."""
-    with _line(place_of(url)) as line:
+    with _line(server_of(url)) as line:
         return any(_there(line, name) for name in queues)
 
 
@@ -110,25 +110,25 @@ def _there(line: amqp.Connection, queue: str) -> bool:
 
 
 @contextmanager
-def _line(place: Place) -> Iterator[amqp.Connection]:
+def _line(server: ServerUrl) -> Iterator[amqp.Connection]:
     """A connection for a question or two."""
     line = amqp.Connection(
-        f"{place.host}:{place.port}", place.user, place.password, virtual_host=place.path, ssl=_tls(place) or False,
-        connect_timeout=5, read_timeout=5, write_timeout=5,
+        f"{server.host}:{server.port}", server.user, server.password, virtual_host=server.path,
+        ssl=_tls(server) or False, connect_timeout=5, read_timeout=5, write_timeout=5,
     )  # fmt: skip
     try:
         line.connect()
         yield line
     except amqp.AccessRefused:
-        raise ServiceError(f"the broker at {place} refuses our password: put the right one into {BROKER}") from None
+        raise ServiceError(f"the broker at {server} refuses our password: put the right one into {BROKER}") from None
     except amqp.NotAllowed:
         raise ServiceError(
-            f"the broker at {place} has no virtual host {place.path!r} for {place.user}: `rabbitmqctl add_vhost` and "
-            "`set_permissions` there"
+            f"the broker at {server} has no virtual host {server.path!r} for {server.user}: `rabbitmqctl add_vhost` "
+            "and `set_permissions` there"
         ) from None
     except ERRORS as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ServiceError(f"the broker at {place} cannot be reached ({cause}): {_CURE}") from None
+        raise ServiceError(f"the broker at {server} cannot be reached ({cause}): {_CURE}") from None
     finally:
         line.collect()
 

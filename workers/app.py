@@ -177,7 +177,7 @@ def line_to(url: str) -> dict[str, object]:
     return rabbit.settings(url) if rabbit.is_one(url) else {"broker_url": url, "broker_use_ssl": broker.tls(url)}
 
 
-def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None = None) -> None:
+def serve(queues: tuple[str, ...], slots: int, metrics: exposition.HostPort | None = None) -> None:
     """Runs a worker with a pool of threads until SIGTERM, which finishes what is in hand.
 
     Raises:
@@ -190,16 +190,16 @@ def serve(queues: tuple[str, ...], slots: int, metrics: exposition.Place | None 
     _grace_s()
     app.conf.update(line_to(broker_url()))
     # First: one that cannot be served must leave nothing in the register, however often it is started anew.
-    page = exposition.Page(metrics) if metrics else None
+    served = exposition.Served(metrics) if metrics else None
     tracing.begin("worker")
     arguments = ["worker", f"--concurrency={slots}", f"--queues={','.join(queues)}", *_events()]
     quiet = ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
     _hands.append(open_hands(queues, slots))
     collect_rarely()
     try:
-        if page:
-            page.put(OwnFigures(_hands[0].held, _hands[0].slots))
-            page.put(exposition.Connections(_hands[0].engine))
+        if served:
+            served.put(OwnFigures(_hands[0].held, _hands[0].slots))
+            served.put(exposition.Connections(_hands[0].engine))
         app.worker_main([*arguments, *quiet, f"--hostname=instructree-{os.getpid()}@%h"])
     finally:
         with ExitStack() as rest:

@@ -87,7 +87,7 @@ def worker(
     from workers import app
 
     names = app.queue_names(queues or ",".join(_possible()))
-    place = exposition.wanted(metrics)
+    address = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
     if health:
@@ -98,7 +98,7 @@ def worker(
         guard.check_ears(engine, broker_url(), redis_url())
     engine.dispose()
     log_to_stderr()
-    app.serve(names, slots, place)
+    app.serve(names, slots, address)
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     from orchestrator.metrics import Figures
     from orchestrator.service import Orchestrator
 
-    place = exposition.wanted(metrics)
+    address = exposition.wanted(metrics)
     engine = open_engine(database_url())
     check_database(engine)
     if health:
@@ -145,10 +145,10 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
     check_current(engine)
     channels, stall_s = notices.channels(os.environ), notices.stall_s(os.environ)
     _guard(engine, orchestrator=True)
-    page = exposition.Page(place) if place else None
-    if page:
-        page.put(Figures(engine, broker_url(), redis_url()))
-        page.put(exposition.Connections(engine))
+    served = exposition.Served(address) if address else None
+    if served:
+        served.put(Figures(engine, broker_url(), redis_url()))
+        served.put(exposition.Connections(engine))
     log_to_stderr()
     tracing.begin("orchestrator")
     stop = Event()
@@ -160,8 +160,8 @@ def orchestrator(metrics: Metrics = None, health: Health = False) -> None:
         Orchestrator(engine, hints, stall_s=stall_s).serve(stop)
     hints.close()
     tracing.end()
-    if page:
-        page.end()
+    if served:
+        served.end()
 
 
 def log_to_stderr() -> None:

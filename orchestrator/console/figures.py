@@ -21,7 +21,7 @@ _NEARLY = 0.9
 _STANDSTILL_S = 180.0
 PAID_WINDOW_S = 300.0
 # A worker that has been silent for longer is past history, not trouble.
-_FORGOTTEN_S = 1800.0
+_STILL_SHOWN_S = 1800.0
 _LOOK = "look at the endpoints' page and at the workers' logs"
 _PHASES = (("growing", "growing"), ("judging", "judging"), ("responding", "answering"), ("ended", "ended"))
 
@@ -218,7 +218,7 @@ def _dead(status: Status) -> list[Trouble]:
 def _silent(reading: Reading) -> list[Trouble]:
     if reading.status["status"] != "running":
         return []
-    gone = [one for one in reading.workers if is_silent(one) and one.silent_s < _FORGOTTEN_S]
+    gone = [one for one in reading.workers if is_silent(one) and one.silent_s < _STILL_SHOWN_S]
     return [
         Trouble(
             level="warn",

@@ -9,7 +9,7 @@ from math import cos, pi, sin
 from typing import Any
 
 from db.browse import Dot
-from orchestrator.report.layout import Place, tidy
+from orchestrator.report.layout import Spot, tidy
 from orchestrator.report.shades import Shades
 
 # More rows than this are no longer readable from left to right.
@@ -58,7 +58,7 @@ def _places(dots: Sequence[Dot], root: str) -> tuple[dict[str, tuple[float, floa
     return _rings(found, rows + 1), "rings"
 
 
-def _rings(places: Mapping[str, Place], rows: float) -> dict[str, tuple[float, float]]:
+def _rings(places: Mapping[str, Spot], rows: float) -> dict[str, tuple[float, float]]:
     """Rings around the seed, one for each level; where a node stood across is its angle. A level of more nodes than fit
     side by side is as many rings thick as they need, neighbours on different ones.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from db.records import ExampleRow, NodeRow
 from orchestrator.report.forest import Forest, reward, root_of
-from orchestrator.report.layout import Place, preorder, tidy
+from orchestrator.report.layout import Spot, preorder, tidy
 from orchestrator.report.model import TreeStory
 from orchestrator.report.shades import Shades
 from orchestrator.report.text import shorten
@@ -132,7 +132,7 @@ def shade(node: NodeRow, shades: Shades) -> str:
     return f"q{shades.of(value)}"
 
 
-def _mark(forest: Forest, node: NodeRow, place: Place, names: Mapping[str, str], most: int, shades: Shades) -> Mark:
+def _mark(forest: Forest, node: NodeRow, place: Spot, names: Mapping[str, str], most: int, shades: Shades) -> Mark:
     size = (node.visits / most) ** 0.5 if most else 0.0
     parent = names.get(node.parent_key) if node.parent_key is not None else None
     return Mark(

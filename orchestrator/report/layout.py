@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Spot:
     """`level` counts edges from the root; `row` is the position across. Nodes of one level are at least 1 apart."""
 
     level: int
@@ -21,7 +21,7 @@ class _Subtree:
     offsets: tuple[float, ...]
 
 
-def tidy(children: Mapping[str, Sequence[str]], root: str) -> dict[str, Place]:
+def tidy(children: Mapping[str, Sequence[str]], root: str) -> dict[str, Spot]:
     """Places for the root and everything below it; the smallest row is 0.
 
     Works bottom-up on contours (Reingold and Tilford), without recursion: chains may be long.
@@ -30,11 +30,11 @@ def tidy(children: Mapping[str, Sequence[str]], root: str) -> dict[str, Place]:
     for key in reversed(preorder(children, root)):
         shapes[key] = _join([shapes[child] for child in children.get(key, ())])
     lowest = min(shapes[root].low)
-    places: dict[str, Place] = {root: Place(level=0, row=-lowest)}
+    places: dict[str, Spot] = {root: Spot(level=0, row=-lowest)}
     for key in preorder(children, root):
         here = places[key]
         for child, offset in zip(children.get(key, ()), shapes[key].offsets, strict=True):
-            places[child] = Place(level=here.level + 1, row=here.row + offset)
+            places[child] = Spot(level=here.level + 1, row=here.row + offset)
     return places
 
 

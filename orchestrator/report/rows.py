@@ -21,7 +21,7 @@ _MEASURES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Highlight:
     """An accepted row with its tree's ordinal and its operators from the seed on. `why`: what is strange about it."""
 
     ordinal: int
@@ -40,13 +40,13 @@ class _Row:
     path: tuple[str, ...]
 
 
-def best(forest: Forest) -> tuple[Shown, ...]:
+def best(forest: Forest) -> tuple[Highlight, ...]:
     """The accepted rows of the highest reward."""
     ranked = sorted(_accepted(forest), key=lambda row: (-(reward(row.node) or 0.0), *_place(row)))
     return tuple(_shown(row) for row in ranked if reward(row.node) is not None)[:MOST]
 
 
-def strangest(forest: Forest) -> tuple[Shown, ...]:
+def strangest(forest: Forest) -> tuple[Highlight, ...]:
     """The accepted rows farthest from what is usual here, the farthest first; none where nothing is far."""
     rows = sorted(_accepted(forest), key=_place)
     return tuple(_shown(rows[at], why) for at, why in farthest(_MEASURES, [_figures(row) for row in rows]))
@@ -88,5 +88,5 @@ def _apart(node: NodeRow) -> float | None:
     return max(scores) - min(scores) if len(scores) == len(_SCORES) else None
 
 
-def _shown(row: _Row, why: str = "") -> Shown:
-    return Shown(ordinal=row.ordinal, path=row.path, node=row.node, example=row.example, why=why)
+def _shown(row: _Row, why: str = "") -> Highlight:
+    return Highlight(ordinal=row.ordinal, path=row.path, node=row.node, example=row.example, why=why)

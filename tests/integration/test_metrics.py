@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from db import minutes
 from db.engine import open_engine
 from db.errors import ConfigError
-from db.exposition import Connections, Page, Place
+from db.exposition import Connections, HostPort, Served
 from db.records import Caps
 from orchestrator.metrics import Figures
 from orchestrator.removing import remove
@@ -246,7 +246,7 @@ def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    served = Page(Place.of(str(port)))
+    served = Served(HostPort.of(str(port)))
     served.put(Figures(engine, redis_url))
     try:
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
@@ -256,7 +256,7 @@ def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one
         with pytest.raises(
             ConfigError, match=rf"metrics cannot be served at 127.0.0.1:{port} \(Address already in use\)"
         ):
-            Page(Place.of(f"127.0.0.1:{port}"))
+            Served(HostPort.of(f"127.0.0.1:{port}"))
     finally:
         served.end()
 
@@ -264,7 +264,7 @@ def test_figures_are_served_where_it_is_said_and_a_port_in_use_is_refused_in_one
 @pytest.mark.parametrize("place", ["", "x", "host:", "127.0.0.1:70000", ":0"])
 def test_a_place_that_is_none(place: str):
     with pytest.raises(ConfigError, match="expected PORT or HOST:PORT"):
-        Place.of(place)
+        HostPort.of(place)
 
 
 def registered(engine: Engine, broker: str) -> CollectorRegistry:

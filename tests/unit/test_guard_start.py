@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 
 from db import broker, guard
-from db.broker import place_of
+from db.broker import server_of
 from db.errors import ConfigError, ServiceError, UserError
 from workers import app
 from workers.guard import check_settings
@@ -15,7 +15,7 @@ from workers.guard import check_settings
 VALKEY = {"redis_version": "7.2.4", "valkey_version": "9.1.2", "redis_mode": "standalone", "role": "master"}
 REDIS = {"redis_version": "7.0.15", "redis_mode": "standalone", "role": "master"}
 FULL = {"maxmemory": 1 << 20, "maxmemory_policy": "noeviction"}
-PLACE = place_of("redis://:pw@cache.example:6380/0")
+SERVER = server_of("redis://:pw@cache.example:6380/0")
 
 
 def refusal(error: pytest.ExceptionInfo[UserError]) -> str:
@@ -60,7 +60,7 @@ def test_an_old_or_missing_library_is_named_with_the_command_that_mends_it() -> 
 )
 def test_an_address_that_would_not_do_is_refused(url: str, words: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as error:
-        place_of(url)
+        server_of(url)
     assert all(word in refusal(error) for word in ("INSTRUCTREE_REDIS_URL", *words))
 
 
@@ -76,9 +76,9 @@ def test_an_address_that_would_not_do_is_refused(url: str, words: tuple[str, ...
     ],
 )
 def test_an_address_is_taken_apart_and_shows_no_password(url: str, where: str, local: bool) -> None:
-    place = place_of(url)
-    assert (str(place), place.local) == (where, local)
-    assert "s3cret" not in f"{place!r} {place}"
+    server = server_of(url)
+    assert (str(server), server.local) == (where, local)
+    assert "s3cret" not in f"{server!r} {server}"
 
 
 def test_a_server_with_tls_must_show_a_certificate_unless_the_address_says_otherwise() -> None:
@@ -136,7 +136,7 @@ def test_a_broker_without_password_or_certificate_is_doubted_only_off_this_machi
     ],
 )
 def test_a_server_that_keeps_what_it_is_given_will_do(info: Mapping[str, object], said: str) -> None:
-    finding = guard.judge_server(info, PLACE)
+    finding = guard.judge_server(info, SERVER)
     assert finding.said.startswith(said) and finding.warnings == ()
 
 
@@ -156,12 +156,12 @@ def test_a_server_that_keeps_what_it_is_given_will_do(info: Mapping[str, object]
 )
 def test_a_server_that_would_lose_hints_is_refused(info: Mapping[str, object], words: tuple[str, ...]) -> None:
     with pytest.raises(ServiceError) as error:
-        guard.judge_server(info, PLACE)
+        guard.judge_server(info, SERVER)
     assert all(word in refusal(error) for word in ("cache.example:6380", *words))
 
 
 def test_a_managed_server_that_does_not_tell_is_used_with_a_warning() -> None:
-    finding = guard.judge_server(None, PLACE)
+    finding = guard.judge_server(None, SERVER)
     assert "could not be checked" in finding.said
     assert "maxmemory-policy" in finding.warnings[0]
 

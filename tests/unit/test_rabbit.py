@@ -22,21 +22,22 @@ from orchestrator.cli import console
 )
 def test_an_address_that_would_not_do_is_refused(url: str, words: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as error:
-        rabbit.place_of(url)
+        rabbit.server_of(url)
     assert all(word in str(error.value) for word in ("INSTRUCTREE_BROKER_URL", *words))
 
 
 def test_the_limits_stay_in_a_valkey_and_the_refusal_says_where_a_rabbitmq_is_named() -> None:
     with pytest.raises(ConfigError, match="a RabbitMQ is named in INSTRUCTREE_BROKER_URL"):
-        broker.place_of("amqp://u:p@h/v")
+        broker.server_of("amqp://u:p@h/v")
 
 
 def test_an_address_is_taken_apart_and_shows_no_password() -> None:
-    place = rabbit.place_of("amqp://u%40h:s3cr%2Fet@far.example/instructree")
-    assert (place.user, place.password, place.path, str(place)) == ("u@h", "s3cr/et", "instructree", "far.example:5672")
-    assert "s3cr" not in repr(place) and not place.local
-    assert rabbit.place_of("amqps://localhost").port == 5671
-    assert rabbit.place_of("amqp://localhost").path == "/"
+    server = rabbit.server_of("amqp://u%40h:s3cr%2Fet@far.example/instructree")
+    assert (server.user, server.password, server.path) == ("u@h", "s3cr/et", "instructree")
+    assert str(server) == "far.example:5672"
+    assert "s3cr" not in repr(server) and not server.local
+    assert rabbit.server_of("amqps://localhost").port == 5671
+    assert rabbit.server_of("amqp://localhost").path == "/"
 
 
 def test_tls_asks_for_a_certificate_of_the_servers_own_name() -> None:

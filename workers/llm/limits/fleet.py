@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from db.broker import Place, place_of
+from db.broker import ServerUrl, server_of
 from workers.llm.address import Address, address_of
 from workers.llm.errors import (
     AnswerLost,
@@ -103,14 +103,14 @@ def ended(take: Take, failure: ModelError | None, *, answered: int | None) -> En
 
 def connect(url: str) -> Redis:
     """A client that tries once, since the limiter tells everything again by itself. Raises ConfigError."""
-    place = place_of(url)
-    kind, where = _connection(place)
+    server = server_of(url)
+    kind, where = _connection(server)
     pool = BlockingConnectionPool(
         connection_class=kind,
         max_connections=_CONNECTIONS,
         timeout=_ANSWER_S,
-        username=place.user,
-        password=place.password,
+        username=server.user,
+        password=server.password,
         socket_timeout=_ANSWER_S,
         socket_connect_timeout=_CONNECT_S,
         retry=Retry(NoBackoff(), 0),
@@ -120,15 +120,15 @@ def connect(url: str) -> Redis:
     return Redis.from_pool(pool)
 
 
-def _connection(place: Place) -> tuple[type[AbstractConnection], dict[str, Any]]:
-    if place.host is None:
-        database = int(place.options.get("virtual_host", "0").lstrip("/") or 0)
-        return UnixDomainSocketConnection, {"path": place.path, "db": database}
-    where: dict[str, Any] = {"host": place.host, "port": place.port, "db": int(place.path.lstrip("/") or 0)}
-    if place.scheme != "rediss":
+def _connection(server: ServerUrl) -> tuple[type[AbstractConnection], dict[str, Any]]:
+    if server.host is None:
+        database = int(server.options.get("virtual_host", "0").lstrip("/") or 0)
+        return UnixDomainSocketConnection, {"path": server.path, "db": database}
+    where: dict[str, Any] = {"host": server.host, "port": server.port, "db": int(server.path.lstrip("/") or 0)}
+    if server.scheme != "rediss":
         return Connection, where
     # A server whose certificate nobody checks is only had by asking for it, as for the hints.
-    options = {name: value for name, value in place.options.items() if name != "ssl_cert_reqs"}
-    wanted = place.options.get("ssl_cert_reqs", "required").removeprefix("CERT_").lower()
+    options = {name: value for name, value in server.options.items() if name != "ssl_cert_reqs"}
+    wanted = server.options.get("ssl_cert_reqs", "required").removeprefix("CERT_").lower()
     modes = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL}
     return SSLConnection, {**where, **options, "ssl_cert_reqs": modes.get(wanted, ssl.CERT_REQUIRED)}
