@@ -244,12 +244,17 @@ def _forgotten(connection: Connection, run_id: int, hint_age_s: float) -> list[t
 
 
 def complaint(connection: Connection, run_id: int, prefix: str) -> str | None:
-    """The error of a task that was given back with an error of this kind, if there is one."""
-    return connection.scalars(
-        select(tasks.c.error)
+    """The error of a task that was given back with an error of this kind, if there is one, and who was told it: it may
+    be that machine's key alone that is wrong.
+    """
+    found = connection.execute(
+        select(tasks.c.error, tasks.c.worker)
         .where(tasks.c.run_id == run_id, tasks.c.state == "ready", tasks.c.error.startswith(prefix, autoescape=True))
         .limit(1)
     ).first()
+    if found is None:
+        return None
+    return f"{found.error}; worker {found.worker} was told so" if found.worker else str(found.error)
 
 
 def forgive(connection: Connection, run_id: int) -> None:

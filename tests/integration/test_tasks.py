@@ -130,7 +130,7 @@ def test_what_failed_for_good_is_due_no_later_than_it_was_begun(connection: Conn
 def test_the_worlds_fault_is_not_the_tasks(connection: Connection, run: Run, task: int):
     for _ in range(10):
         tasks.give_back(connection, claimed(connection, task), error="EndpointBroken: 401", delay_s=0)
-    assert tasks.complaint(connection, run.id, "EndpointBroken") == "EndpointBroken: 401"
+    assert tasks.complaint(connection, run.id, "EndpointBroken") == "EndpointBroken: 401; worker w was told so"
     tasks.forgive(connection, run.id)
     assert tasks.complaint(connection, run.id, "EndpointBroken") is None
 
