@@ -91,11 +91,12 @@ def reached(found: Forecast, hours: tuple[float | None, float | None], caps: Cap
     """A line for each cap that the whole run may not stay below, and the share of it that would be done."""
     nusd = None if caps.nusd is None else caps.nusd / NUSD_PER_USD
     dollars = found.nusd and times(found.nusd, 1 / NUSD_PER_USD)
+    soonest = hours[0] or 0.0
     ends = {
         f"--max-calls {caps.calls}": (caps.calls, _ends(found.calls)),
         f"--max-tokens {caps.tokens}": (caps.tokens, _ends(found.tokens)),
         f"--max-usd {nusd}": (nusd, _ends(dollars) if dollars else None),
-        "--max-hours": (None if caps.seconds is None else caps.seconds / 3600, (hours[0] or 0.0, hours[1] or 0.0)),
+        "--max-hours": (None if caps.seconds is None else caps.seconds / 3600, (soonest, hours[1] or soonest)),
     }
     return [
         f"{option} {'ends' if span[0] > cap else 'may end'} it early, at the worst after {cap / span[1]:.0%} of it"

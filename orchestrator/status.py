@@ -56,6 +56,7 @@ def light_status(connection: Connection, run: Run) -> dict[str, Any]:
         "name": run.name,
         "status": run.status,
         "phase": run.phase,
+        "reason": run.reason,
         "pool": _light_pool(connection, run) if is_pool(run) else None,
         "seeds": sum(trees.values()),
         "trees_done": trees.get("grown", 0),

@@ -29,7 +29,7 @@ def console(
             "--name",
             metavar="NAME",
             envvar="INSTRUCTREE_CONSOLE_NAMES",
-            help="A host name by which browsers ask for it, such as a proxy's",
+            help="A host name by which browsers ask for it, such as a proxy's; in the variable, blanks between several",
         ),
     ] = None,
 ) -> None:

@@ -15,6 +15,7 @@ from orchestrator.cli import pools
 from orchestrator.cli.figures import (
     Show,
     Status,
+    because,
     change_line,
     clock,
     duration,
@@ -23,6 +24,7 @@ from orchestrator.cli.figures import (
     name_of,
     number,
     paid,
+    spent_rows,
     untold,
     usd,
     waiting,
@@ -85,7 +87,7 @@ def result_line(status: Status) -> str:
         came_to = f"rounds {pool['rounds_done']}, texts kept {pool['kept']}"
     else:
         came_to = f"trees {status['trees_done']}/{status['seeds']}, examples {status['examples']}"
-    return f"{name_of(status)}: {status['status']}, {came_to}"
+    return ", ".join([f"{name_of(status)}: {status['status']}, {came_to}", *because(status)])
 
 
 def _grown(status: Status) -> Mapping[str, float | None]:
@@ -117,14 +119,12 @@ def _progress(status: Status) -> Table:
 
 def _figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 3))
-    before, after, rate = status["mean_seed"], _grown(status), status["rate"]
+    before, after = status["mean_seed"], _grown(status)
     rows = [
         ("reward", f"seeds {number(before['reward'])}", f"grown {number(after['reward'])}"),
         ("trees", f"open {status['trees_open']}", f"done {status['trees_done']} of {status['seeds']}"),
         ("nodes", f"scored {status['nodes_scored']}", f"rejected {status['nodes_rejected']}"),
-        ("calls", f"{status['calls']} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
-        ("tokens", f"{status['tokens_in'] + status['tokens_out']:,}", f"{rate['tokens_per_s']:.0f}/s"),
-        ("spend", f"{usd(status['usd'])} USD", ""),
+        *spent_rows(status),
         ("workers", f"{len(status['workers'])} alive", f"{sum(w['busy'] for w in status['workers'])} tasks in hand"),
         ("time", lasted(status), f"left: {eta(status)}"),
     ]

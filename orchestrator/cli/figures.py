@@ -9,6 +9,7 @@ from orchestrator.cli.say import plain
 Status = Mapping[str, Any]
 Show = Callable[[Status], None]
 _IDLE_S = 60.0  # less of it, such as that between two beats, is not told
+_NO_MORE_THAN_STATUS = ("paused", "interrupted", "cancelled")
 
 
 def name_of(status: Status) -> str:
@@ -22,6 +23,22 @@ def number(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.0f} %"
+
+
+def spent_rows(status: Status, each: str = "") -> tuple[tuple[str, str, str], ...]:
+    """Calls, tokens and money, each with its cap and its pace."""
+    rate, caps = status["rate"], status["caps"]
+    calls = _capped(str(status["calls"]), caps["calls"])
+    tokens = _capped(f"{status['tokens_in'] + status['tokens_out']:,}", caps["tokens"])
+    return (
+        ("calls", f"{calls} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
+        ("tokens", tokens, f"{rate['tokens_per_s']:.0f}/s"),
+        ("spend", f"{_capped(usd(status['usd']), caps['usd'])} USD", each),
+    )
+
+
+def _capped(spent: str, cap: float | None) -> str:
+    return spent if cap is None else f"{spent} of {cap:,.15g}"
 
 
 def usd(value: float | None) -> str:
@@ -52,13 +69,19 @@ def lasted(status: Status) -> str:
     return duration(elapsed) + (f", driven for {duration(driven)}" if elapsed - driven >= _IDLE_S else "")
 
 
+def because(status: Status) -> list[str]:
+    """Why a run does not go on, where its status alone does not say it."""
+    reason = status["reason"]
+    return [plain(str(reason))] if reason and reason not in _NO_MORE_THAN_STATUS else []
+
+
 def waiting(status: Status) -> list[str]:
     """Why work is not being done just now."""
-    stalled = ["nothing has moved for a while"] if status["stalled"] else []
-    if not status["waiting"]:
-        return stalled
+    found = [*because(status), *(["nothing has moved for a while"] if status["stalled"] else [])]
+    if not status["waiting"] or status["status"] != "running":
+        return found
     cause = str(status["waiting"]["cause"])
-    return [*stalled, plain(f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}")]
+    return [*found, plain(f"{status['waiting']['tasks']} tasks wait: {cause.partition(': ')[2] or cause}")]
 
 
 def untold(status: Status) -> list[str]:

@@ -12,13 +12,15 @@ from rich.text import Text
 from sqlalchemy import Connection, Engine
 
 from db import laws, runs
+from db.engine import AWAY, cause_of
+from db.errors import ConfigError
 from db.records import Run
 from orchestrator import places, steering
 from orchestrator.begin import ENDED
-from orchestrator.cli.display import one_line, panel, result_line
+from orchestrator.cli.display import Status, one_line, panel, result_line
 from orchestrator.cli.exits import BROKEN
 from orchestrator.cli.options import AsJson as AsJson
-from orchestrator.cli.say import print_line, say
+from orchestrator.cli.say import plain, print_line, say
 from orchestrator.cli.workers import refused_lines, workers_table
 from orchestrator.export import FORMATS, rows_of, write
 from orchestrator.places import existing_engine
@@ -39,10 +41,12 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep looking")] = False,
 ) -> None:
     """How runs are getting on: progress, rates, spend, failures by reason, workers."""
+    if watch and (name is None or as_json):
+        raise ConfigError("--watch shows one run as it goes: name the run, and leave --json out")
     engine = existing_engine()
     if name is None:
         _list_runs(engine, as_json)
-    elif watch and not as_json:
+    elif watch:
         _watch(engine, name)
     else:
         with engine.connect() as connection:
@@ -83,12 +87,20 @@ def _line(connection: Connection, run: Run) -> str:
 def _watch(engine: Engine, name: str) -> None:
     with Live(refresh_per_second=2) as live:
         while True:
-            with engine.connect() as connection:
-                found = status_of(connection, find_run(connection, name))
-            live.update(panel(found))
-            if found["status"] in ENDED:
+            found = look(engine, name)
+            live.update(found if isinstance(found, Text) else panel(found))
+            if not isinstance(found, Text) and found["status"] in ENDED:
                 return
             time.sleep(1)
+
+
+def look(engine: Engine, name: str) -> Status | Text:
+    """The run's status, or why there is none just now."""
+    try:
+        with engine.connect() as connection:
+            return status_of(connection, find_run(connection, name))
+    except AWAY as error:
+        return Text(plain(f"the database is away ({cause_of(error)}); waiting for it"))
 
 
 def verify(name: RunName, as_json: AsJson = False) -> None:

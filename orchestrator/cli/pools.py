@@ -5,7 +5,19 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.figures import Status, duration, eta, lasted, name_of, number, paid, percent, usd, waiting
+from orchestrator.cli.figures import (
+    Status,
+    duration,
+    eta,
+    lasted,
+    name_of,
+    number,
+    paid,
+    percent,
+    spent_rows,
+    usd,
+    waiting,
+)
 
 
 def one_line(status: Status) -> str:
@@ -62,7 +74,7 @@ def _progress(status: Status) -> Table:
 
 def _figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 3))
-    pool, rate = status["pool"], status["rate"]
+    pool = status["pool"]
     total = pool["stages"][-1]
     rows = [
         ("rounds", f"begun {pool['rounds']}", f"done {pool['rounds_done']}"),
@@ -70,9 +82,7 @@ def _figures(status: Status) -> Table:
         ("instances", f"good {status['examples']}", f"of {pool['with_instance']} texts"),
         ("seeds", f"now {pool['seeds_now']} of {status['seeds']}", _moved(status)),
         *_lessons(status),
-        ("calls", f"{status['calls']} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
-        ("tokens", f"{status['tokens_in'] + status['tokens_out']:,}", f"{rate['tokens_per_s']:.0f}/s"),
-        ("spend", f"{usd(status['usd'])} USD", _each(total["calls_each"], "calls a kept instruction")),
+        *spent_rows(status, _each(total["calls_each"], "calls a kept instruction")),
         ("workers", f"{len(status['workers'])} alive", f"{sum(w['busy'] for w in status['workers'])} tasks in hand"),
         ("time", lasted(status), f"left: {eta(status)}"),
     ]

@@ -38,6 +38,8 @@ def workers(
     with existing_engine().begin() as connection:
         found = _named(register.alive(connection), ids or [])
         if slots is not None:
+            if not found:
+                raise ConfigError("no worker is alive: start one with `instructree worker --slots N`")
             register.want_slots(connection, [one.id for one in found], slots)
             found = _named(register.alive(connection), ids or [])
         masters = register.alive(connection, orchestrators=True)

@@ -19,7 +19,7 @@ WEBHOOK = "INSTRUCTREE_WEBHOOK"
 COMMAND = "INSTRUCTREE_NOTIFY_COMMAND"
 STALL = "INSTRUCTREE_STALL_MINUTES"
 VARIABLES = (WEBHOOK, f"{WEBHOOK}_FILE", COMMAND, STALL)
-# Longer than a task of trees may take, with an endpoint as slow as it may be.
+# For what is away or served by nobody: a task in hand is waited for until its own deadline, which is later.
 _STALL_MINUTES = 15.0
 ANSWER_S = 10.0
 COMMAND_S = 30.0

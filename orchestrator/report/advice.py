@@ -132,8 +132,14 @@ _CURES = (
         "a second endpoint, or a higher limit of this one; a lower concurrency if it answers 429",
     ),
     ("there were fewer workers", "another worker, or more slots"),
-    ("for an orchestrator", "a second `instructree orchestrator` takes over at once"),
+    (
+        "for an orchestrator",
+        "a second `instructree orchestrator` takes over 20 s after the first dies; one that has too much to do needs a "
+        "processor of its own, or fewer runs",
+    ),
     ("workers died", "look at the workers' logs and memory"),
+    ("an endpoint was away", "a second endpoint; INSTRUCTREE_WEBHOOK tells you of it at once"),
+    ("the run was paused", "INSTRUCTREE_WEBHOOK tells you when a run waits for you"),
 )
 
 

@@ -72,6 +72,13 @@ def test_one_that_does_not_live_is_refused_with_those_that_do(register: Engine):
     assert asked("--slots", "0").exit_code == 2
 
 
+def test_slots_are_said_to_somebody(register: Engine):
+    with register.begin() as connection:
+        for id_ in wanted(register):
+            workers.leave(connection, id_)
+    assert str(asked("--slots", "2").exception).startswith("no worker is alive: start one")
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_whoever_ended_over_a_week_ago_is_forgotten_when_another_process_starts(register: Engine, refused: bool):
     with register.begin() as connection:

@@ -91,6 +91,10 @@ def test_caps_that_the_whole_run_would_reach_are_named():
     assert forecast.reached(WHOLE, (1.0, 20.0), Caps(seconds=3600 * 9)) == [
         "--max-hours may end it early, at the worst after 45% of it"
     ]
+    replayed = (20.0, None)
+    assert forecast.reached(WHOLE, replayed, Caps(seconds=3600 * 9)) == [
+        "--max-hours ends it early, at the worst after 45% of it"
+    ]
 
 
 def test_a_small_run_of_trees_grows_some_of_the_seeds_and_keeps_their_part_of_the_harvest():

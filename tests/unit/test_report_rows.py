@@ -116,17 +116,21 @@ def test_an_operator_that_loses_is_named_with_its_figures_and_one_that_may_not_i
     assert found.seen.startswith("operator emotion lost 0.75 points on average (of 30")
 
 
-def test_time_that_was_lost_is_put_to_its_cause(report: Report):
+@pytest.mark.parametrize(
+    ("cause", "found"),
+    [
+        ("tasks took 3.0 times as long: the endpoint was slow or refused", "the endpoint was slow or refused"),
+        ("an endpoint was away at 03:10: endpoint 'default' has served no call", "an endpoint was away"),
+        ("the run was paused from 03:10 to 03:18: endpoint 'default' answered 401", "the run was paused"),
+    ],
+)
+def test_time_that_was_lost_is_put_to_its_cause(report: Report, cause: str, found: str):
     start = datetime(2026, 1, 1, tzinfo=UTC)
     spans = tuple(Span(start=start, minutes=1, done=10) for _ in range(60))
-    slow = Dip(
-        span=Span(start=start, minutes=8), cause="tasks took 3.0 times as long: the endpoint was slow or refused"
-    )
+    slow = Dip(span=Span(start=start, minutes=8), cause=cause)
     night = Night(spans=spans, usual=10.0, dips=(slow,), plot=None)
     plain = replace(report, nodes=fates(100), operators=(), flat=())
-    assert [one.seen for one in advice(plain, night)] == [
-        "8 of 60 minutes went slowly: the endpoint was slow or refused"
-    ]
+    assert [one.seen for one in advice(plain, night)] == [f"8 of 60 minutes went slowly: {found}"]
 
 
 def test_the_page_shows_them_and_says_when_there_is_nothing(told: RunStory):

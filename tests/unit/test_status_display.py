@@ -43,6 +43,7 @@ FULL: dict[str, Any] = {
     "tokens_in": 100_000,
     "tokens_out": 20_000,
     "usd": 0.1234,
+    "caps": {"calls": None, "tokens": None, "usd": None, "hours": None},
     "failures": {"copied_demonstration": 20, "thin": 10},
     "mean_seed": MEANS | {"reward": 7.125},
     "mean_evolved": MEANS,
@@ -87,7 +88,8 @@ def test_a_run_in_one_line():
 
 
 def test_what_a_run_came_to_in_one_line():
-    light = {"name": "a\x1b[2Jb", "status": "done", "trees_done": 4, "seeds": 12, "examples": 30, "pool": None}
+    light = {"name": "a\x1b[2Jb", "status": "done", "reason": None, "trees_done": 4, "seeds": 12, "examples": 30}
+    light["pool"] = None
     assert result_line(light) == "a?[2Jb: done, trees 4/12, examples 30"
     pool = {"target": None, "kept": 120, "rounds_done": 3}
     assert result_line(light | {"name": "p", "pool": pool}) == "p: done, rounds 3, texts kept 120"
@@ -113,8 +115,8 @@ def test_after_growing_the_harvest_is_shown_and_the_time_of_its_answers():
 @pytest.mark.parametrize("words", HOSTILE)
 def test_hostile_words_of_an_endpoint_or_a_channel_do_not_command_the_terminal(words: str):
     notice = {"event": "done", "channel": "webhook", "state": "given_up", "error": words}
-    found = status(waiting={"tasks": 3, "cause": f"ServerFault: {words}"}, notices=[notice])
-    for made in (one_line(found), shown(panel(found))):
+    found = status(waiting={"tasks": 3, "cause": f"ServerFault: {words}"}, notices=[notice], reason=words)
+    for made in (one_line(found), shown(panel(found)), result_line(found | {"pool": None})):
         assert not {"\x1b", "\r", "\u202e"} & set(made)
     assert "\n" not in one_line(found)
 
@@ -206,6 +208,22 @@ def test_why_a_run_waits_is_shown_on_a_terminal_and_in_a_line():
     waiting = status(waiting={"tasks": 8, "cause": "ConnectionFailed: endpoint 'default' cannot be reached: refused"})
     said = "8 tasks wait: endpoint 'default' cannot be reached: refused"
     assert said in " ".join(shown(panel(waiting)).split()) and said in one_line(waiting)
+
+
+def test_why_a_run_does_not_go_on_is_shown_on_a_terminal_and_in_a_line():
+    refused = "endpoint 'default' answered 401; worker far:7:ab was told so"
+    paused = status(status="paused", reason=refused, waiting={"tasks": 8, "cause": f"EndpointBroken: {refused}"})
+    light = {"name": "n", "status": "stopped", "reason": "--max-calls 500", "trees_done": 4, "seeds": 12, "examples": 3}
+    for text in (one_line(paused), " ".join(shown(panel(paused)).split())):
+        assert refused in text and "tasks wait" not in text  # as if they went on by themselves
+    assert result_line(light | {"pool": None}) == "n: stopped, trees 4/12, examples 3, --max-calls 500"
+    assert one_line(status(status="paused", reason="paused")).count("paused") == 1
+
+
+def test_what_is_spent_is_shown_beside_its_caps():
+    capped = status(caps={"calls": 50_000, "tokens": None, "usd": 2.5, "hours": None})
+    words = " ".join(shown(panel(capped)).split())
+    assert "calls 412 of 50,000 (7 replayed)" in words and "0.1234 of 2.5 USD" in words and "120,000 9" in words
 
 
 def test_a_stall_and_what_nobody_could_be_told_are_shown():
