@@ -60,6 +60,12 @@ def config_now(run: Run) -> Json:
     return config
 
 
+def endpoints_now(run: Run) -> Mapping[str, Json]:
+    """The endpoints of a run by name, with their traits as they are now."""
+    found: Mapping[str, Json] = config_now(run).get("work", {}).get("endpoints", {})
+    return found
+
+
 def with_trait(config: Json, endpoint: str, trait: str, value: float | None) -> Json:
     """The configuration with another value for one trait; the one given is left as it is."""
     work: Mapping[str, Any] = config["work"]

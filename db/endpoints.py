@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
+
+from db import runs
+from db.changes import endpoints_now
+from db.records import Json
+from db.schema import runs as run_rows
 
 WINDOW_S = 300.0
 MOST_CALLS = 50_000
@@ -59,7 +64,9 @@ def unanswered(connection: Connection) -> Mapping[str, Mapping[str, int]]:
     return found
 
 
-def in_use(connection: Connection) -> list[tuple[str, Mapping[str, object]]]:
-    """The endpoints that runs which have not ended are configured with: (run, traits by name)."""
-    query = "SELECT name, config -> 'work' -> 'endpoints' AS endpoints FROM runs WHERE status IN ('running', 'paused')"
-    return [(row.name, row.endpoints or {}) for row in connection.execute(text(query + " ORDER BY id DESC LIMIT 100"))]
+def in_use(connection: Connection) -> list[tuple[str, Mapping[str, Json]]]:
+    """The endpoints that runs which have not ended go by now: (run, traits by name)."""
+    going = run_rows.c.status.in_(("running", "paused"))
+    newest = select(run_rows.c.id).where(going).order_by(run_rows.c.id.desc()).limit(100)
+    found = [runs.by_id(connection, run_id) for run_id in connection.scalars(newest).all()]
+    return [(run.name, endpoints_now(run)) for run in found]

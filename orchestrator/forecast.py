@@ -91,18 +91,24 @@ def reached(found: Forecast, hours: tuple[float | None, float | None], caps: Cap
     """A line for each cap that the whole run may not stay below, and the share of it that would be done."""
     nusd = None if caps.nusd is None else caps.nusd / NUSD_PER_USD
     dollars = found.nusd and times(found.nusd, 1 / NUSD_PER_USD)
-    soonest = hours[0] or 0.0
-    ends = {
+    ends: dict[str, tuple[float | None, tuple[float, float | None] | None]] = {
         f"--max-calls {caps.calls}": (caps.calls, _ends(found.calls)),
         f"--max-tokens {caps.tokens}": (caps.tokens, _ends(found.tokens)),
         f"--max-usd {nusd}": (nusd, _ends(dollars) if dollars else None),
-        "--max-hours": (None if caps.seconds is None else caps.seconds / 3600, (soonest, hours[1] or soonest)),
+        "--max-hours": (None if caps.seconds is None else caps.seconds / 3600, (hours[0] or 0.0, hours[1])),
     }
     return [
-        f"{option} {'ends' if span[0] > cap else 'may end'} it early, at the worst after {cap / span[1]:.0%} of it"
+        f"{option} {_cut(cap, *span)}"
         for option, (cap, span) in ends.items()
-        if cap is not None and span is not None and span[1] > cap
+        if cap is not None and span is not None and max(span[0], span[1] or 0.0) > cap
     ]
+
+
+def _cut(cap: float, low: float, high: float | None) -> str:
+    """What a cap does to a run that comes to so much, `high` being None where nothing is known of the worst."""
+    if high is None:
+        return f"ends it early, at best after {cap / low:.0%} of it"
+    return f"{'ends' if low > cap else 'may end'} it early, at the worst after {cap / high:.0%} of it"
 
 
 def times(one: Estimate, factor: float) -> Estimate:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from db import minutes, notices, pool_views, views, workers
-from db.changes import TRAITS, config_now
+from db.changes import TRAITS, endpoints_now
 from db.minutes import Lately
 from db.records import Run
 from orchestrator.eta import eta_of
@@ -130,14 +130,20 @@ def _spent(connection: Connection, run: Run) -> dict[str, Any]:
             "usd": None if run.caps.nusd is None else run.caps.nusd / NUSD_PER_USD,
             "hours": None if run.caps.seconds is None else run.caps.seconds / 3600,
         },
+        # What the caps are held against: answers, and what may have to be paid for without one.
+        "spent": {
+            "calls": run.spent.calls,
+            "tokens": run.spent.tokens,
+            "usd": run.spent.nusd / NUSD_PER_USD,
+            "hours": round(run.driven_s / 3600, 3),
+        },
         "reserved": {"calls": run.reserved.calls, "tokens": run.reserved.tokens},
     }
 
 
 def _endpoints(run: Run) -> dict[str, dict[str, float | None]]:
     """The limits and prices of each endpoint, as they are now."""
-    endpoints = config_now(run)["work"]["endpoints"]
-    return {name: {trait: found.get(trait) for trait in TRAITS} for name, found in endpoints.items()}
+    return {name: {trait: found.get(trait) for trait in TRAITS} for name, found in endpoints_now(run).items()}
 
 
 def _means(row: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -35,8 +35,13 @@ def open_run(connection: Connection, name: str) -> Run:
 
 
 def pause(connection: Connection, name: str) -> None:
-    """Stops asking for more, on all machines. Calls in flight are finished and kept."""
-    runs.set_status(connection, open_run(connection, name).id, "paused", reason="paused")
+    """Stops asking for more, on all machines. Calls in flight are finished and kept.
+
+    A run that is paused already keeps the reason why.
+    """
+    run = open_run(connection, name)
+    if run.status != "paused":
+        runs.set_status(connection, run.id, "paused", reason="paused")
 
 
 def resume(connection: Connection, name: str) -> None:

@@ -26,19 +26,21 @@ def percent(share: float | None) -> str:
 
 
 def spent_rows(status: Status, each: str = "") -> tuple[tuple[str, str, str], ...]:
-    """Calls, tokens and money, each with its cap and its pace."""
-    rate, caps = status["rate"], status["caps"]
-    calls = _capped(str(status["calls"]), caps["calls"])
-    tokens = _capped(f"{status['tokens_in'] + status['tokens_out']:,}", caps["tokens"])
+    """Calls, tokens and money, each beside its pace and what of its cap is spent."""
+    rate, tokens = status["rate"], status["tokens_in"] + status["tokens_out"]
     return (
-        ("calls", f"{calls} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
-        ("tokens", tokens, f"{rate['tokens_per_s']:.0f}/s"),
-        ("spend", f"{_capped(usd(status['usd']), caps['usd'])} USD", each),
+        ("calls", f"{status['calls']} ({status['calls_replayed']} replayed)", f"{rate['calls_per_s']:.1f}/s"),
+        ("tokens", f"{tokens:,}", f"{rate['tokens_per_s']:.0f}/s"),
+        ("spend", f"{usd(status['usd'])} USD", each),
+        *_capped(status),
     )
 
 
-def _capped(spent: str, cap: float | None) -> str:
-    return spent if cap is None else f"{spent} of {cap:,.15g}"
+def _capped(status: Status) -> list[tuple[str, str, str]]:
+    """What is spent of each cap, counted as caps are: with what may have to be paid for and was not answered."""
+    caps, spent = status["caps"], status["spent"]
+    units = {what: "USD" if what == "usd" else what for what, cap in caps.items() if cap is not None}
+    return [("cap", f"{spent[what]:,.12g} of {caps[what]:,.12g} {unit}", "") for what, unit in units.items()]
 
 
 def usd(value: float | None) -> str:

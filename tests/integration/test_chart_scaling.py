@@ -37,6 +37,10 @@ def test_due_waiting_and_leased_tasks_of_its_queues_are_counted(engine: Engine, 
 def test_of_a_paused_run_only_what_is_in_hand_keeps_a_worker(engine: Engine, query: str):
     driver = start(engine)
     driver.tick()
-    held = "UPDATE tasks SET state = 'leased' WHERE id = (SELECT max(id) FROM tasks)"
+    held = (
+        "UPDATE tasks SET state = 'leased', lease_until = now() + interval '9 s' WHERE id = (SELECT max(id) FROM tasks)"
+    )
     assert counted(engine, query, held, "UPDATE runs SET status = 'paused'") == 1
+    died = "UPDATE tasks SET lease_until = now() - interval '9 s' WHERE state = 'leased'"
+    assert counted(engine, query, died) == 0  # nobody sweeps a paused run
     assert counted(engine, query, "UPDATE tasks SET state = 'ready'") == 0

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db import laws, runs, verdicts, workers
+from db.endpoints import in_use
 from db.engine import open_engine
 from db.errors import ConfigError
 from db.records import Caps, Run
@@ -81,6 +82,8 @@ def test_limits_are_changed_all_or_nothing(client: Client, engine: Engine):
     assert run().caps == Caps(calls=6000)
     assert {change.what: change.after for change in run().changes} == {"max_calls": 6000, concurrency: 8}
     assert "5000 → 6000" in words(page(client, "/runs/night"))
+    with engine.connect() as connection:
+        assert [(name, found["default"]["concurrency"]) for name, found in in_use(connection)] == [("night", 8)]
     send(client, path, **{"set.endpoints.default.usd_per_million_in": "0.0000004"})
     assert "→ 0.0000004" in words(page(client, "/runs/night")), "what was changed is shown as it was typed"
     answer = send(client, path, **{"was.max_calls": "6000", "set.max_calls": "6000"})

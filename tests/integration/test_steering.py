@@ -104,6 +104,14 @@ def test_when_it_was_paused_and_went_on_is_kept_and_is_no_change_of_its_settings
     assert second.end == known.finished_at
 
 
+def test_a_paused_run_that_is_paused_again_keeps_the_reason_why(engine: Engine):
+    run = driven(engine)
+    with engine.begin() as connection:
+        runs.set_status(connection, run.id, "paused", reason="endpoint 'default' answered 401")
+        steering.pause(connection, run.name)
+        assert runs.by_id(connection, run.id).reason == "endpoint 'default' answered 401"
+
+
 def test_a_run_whose_watcher_left_is_paused_from_then_on_and_one_that_has_ended_is_not(engine: Engine):
     run = driven(engine)
     for _ in range(2):

@@ -93,7 +93,7 @@ def test_caps_that_the_whole_run_would_reach_are_named():
     ]
     replayed = (20.0, None)
     assert forecast.reached(WHOLE, replayed, Caps(seconds=3600 * 9)) == [
-        "--max-hours ends it early, at the worst after 45% of it"
+        "--max-hours ends it early, at best after 45% of it"
     ]
 
 

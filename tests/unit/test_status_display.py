@@ -44,6 +44,7 @@ FULL: dict[str, Any] = {
     "tokens_out": 20_000,
     "usd": 0.1234,
     "caps": {"calls": None, "tokens": None, "usd": None, "hours": None},
+    "spent": {"calls": 430, "tokens": 1_234_567, "usd": 0.1334, "hours": 0.016},
     "failures": {"copied_demonstration": 20, "thin": 10},
     "mean_seed": MEANS | {"reward": 7.125},
     "mean_evolved": MEANS,
@@ -221,9 +222,11 @@ def test_why_a_run_does_not_go_on_is_shown_on_a_terminal_and_in_a_line():
 
 
 def test_what_is_spent_is_shown_beside_its_caps():
-    capped = status(caps={"calls": 50_000, "tokens": None, "usd": 2.5, "hours": None})
+    capped = status(caps={"calls": 50_000, "tokens": 2_000_000, "usd": 2.5, "hours": None})
     words = " ".join(shown(panel(capped)).split())
-    assert "calls 412 of 50,000 (7 replayed)" in words and "0.1234 of 2.5 USD" in words and "120,000 9" in words
+    for cap in ("430 of 50,000 calls", "1,234,567 of 2,000,000 tokens", "0.1334 of 2.5 USD"):
+        assert f"cap {cap}" in words
+    assert "hours" not in words and " cap " not in shown(panel(status()))
 
 
 def test_a_stall_and_what_nobody_could_be_told_are_shown():

@@ -60,8 +60,8 @@ def _look(request: Request) -> dict[str, Any]:
     limits: dict[tuple[str, str], list[Limits]] = {}
     for run, found in in_use:
         for name, traits in found.items():
-            allowed = Limits(run=run, limits={what: traits.get(what) for what in _LIMITS})  # type: ignore[attr-defined]
-            limits.setdefault((name, str(traits.get("model", ""))), []).append(allowed)  # type: ignore[attr-defined]
+            allowed = Limits(run=run, limits={what: traits.get(what) for what in _LIMITS})
+            limits.setdefault((name, str(traits.get("model", ""))), []).append(allowed)
     places = {*answers, *states, *limits}
     lines = [
         Line(

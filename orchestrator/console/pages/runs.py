@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db import browse, gauges, minutes, verdicts, workers
+from db.changes import endpoints_now
 from db.errors import ConfigError
 from db.records import Run
 from orchestrator import steering
@@ -73,8 +74,8 @@ def _line(connection: Connection, run: Run, paid: browse.Paid | None) -> dict[st
 
 def _priced(run: Run) -> bool:
     """Whether every endpoint of the run has prices, so that what was summed is what was spent."""
-    endpoints = run.config.get("work", {}).get("endpoints", {}).values()
-    return all(one.get("usd_per_million_in") is not None for one in endpoints)
+    prices = ("usd_per_million_in", "usd_per_million_out")
+    return all(one.get(price) is not None for one in endpoints_now(run).values() for price in prices)
 
 
 def one_run(request: Request) -> Response:

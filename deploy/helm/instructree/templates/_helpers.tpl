@@ -134,7 +134,7 @@ livenessProbe:
 {{- /* How many tasks of some kinds are due, will be due after a failure, or are in hand: those of a paused run only where
        somebody has them in hand. */}}
 {{- define "instructree.backlog" -}}
-SELECT count(*) FROM tasks k JOIN runs r ON r.id = k.run_id WHERE k.kind IN ('{{ join "', '" . }}') AND (k.state = 'leased' OR (k.state = 'ready' AND r.status = 'running'))
+SELECT count(*) FROM tasks k JOIN runs r ON r.id = k.run_id WHERE k.kind IN ('{{ join "', '" . }}') AND (r.status = 'running' AND k.state IN ('ready', 'leased') OR k.state = 'leased' AND k.lease_until > now())
 {{- end }}
 
 {{- define "instructree.checks" -}}
