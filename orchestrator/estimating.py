@@ -15,6 +15,7 @@ from orchestrator.compare.bootstrap import FEWEST, Estimate
 from orchestrator.compare.pools.figures import compare
 from orchestrator.compare.pools.gather import outcome_of
 from orchestrator.config import PoolConfig, RunConfig, TreeConfig
+from orchestrator.eta import warm_s
 from orchestrator.forecast import Forecast, Means
 from orchestrator.seeds import Seeds
 from workers.config import NUSD_PER_USD, Role
@@ -91,7 +92,6 @@ def _whole(connection: Connection, run: Run, config: RunConfig, seeds: int) -> F
 
 def _means(connection: Connection, run: Run, config: RunConfig) -> Means:
     taken = sum(progress.taken_by_role(connection, run.id).values(), Taken())
-    warming_s = progress.warming_s(connection, run.id) or 0.0
     paid_mostly = taken.calls > run.calls_replayed
     endpoints = [config.work.endpoints[name] for name in {config.work.role(role).endpoint for role in Role}]
     limits = [one.requests_per_minute for one in endpoints if one.requests_per_minute]
@@ -99,7 +99,7 @@ def _means(connection: Connection, run: Run, config: RunConfig) -> Means:
         slots=sum(worker.slots for worker in workers.alive(connection)),
         concurrency=sum(one.concurrency for one in endpoints),
         per_minute=sum(limits) if len(limits) == len(endpoints) else None,
-        busy=taken.seconds / max(run.driven_s - warming_s, 1.0) if paid_mostly else None,
+        busy=taken.seconds / warm_s(connection, run) if paid_mostly else None,
     )
 
 

@@ -85,8 +85,7 @@ def eta_of(
     """
     if run.status not in ("running", "paused") or run.phase == "ended":
         return OVER
-    warming_s = progress.warming_s(connection, run.id) or 0.0
-    driven_s = max(run.driven_s - (warming_s if warming_s < run.driven_s else 0.0), 1.0)
+    driven_s = warm_s(connection, run)
     by_role = progress.taken_by_role(connection, run.id)
     whole = sum(by_role.values(), Taken())
     paces = [pace_of(whole, nodes, driven_s)]
@@ -94,6 +93,15 @@ def eta_of(
         evolved = nodes - sum(trees.get(state, 0) for state in _PLANTED)
         paces.append(pace_of(taken_lately(lately), lately.nodes * nodes / max(evolved, 1), lately.seconds))
     return seconds_left(_progress(connection, run, by_role, trees, nodes, pending), paces)
+
+
+def warm_s(connection: Connection, run: Run) -> float:
+    """For how long a run has been driven since its first seed was scored, one second at least.
+
+    The time before is the clock's: where it is longer than the run was driven, nobody drove it, and all is counted.
+    """
+    warming_s = progress.warming_s(connection, run.id) or 0.0
+    return max(run.driven_s - (warming_s if warming_s < run.driven_s else 0.0), 1.0)
 
 
 def _progress(

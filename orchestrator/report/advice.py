@@ -139,7 +139,7 @@ _CURES = (
     ),
     ("workers died", "look at the workers' logs and memory"),
     ("an endpoint was away", "a second endpoint; INSTRUCTREE_WEBHOOK tells you of it at once"),
-    ("the run was paused", "INSTRUCTREE_WEBHOOK tells you when a run waits for you"),
+    ("the run was paused", "where nobody wanted that: INSTRUCTREE_WEBHOOK tells you when a run waits for you"),
 )
 
 

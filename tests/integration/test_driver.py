@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 from db import examples, nodes, runs, tasks, views
 from db.errors import StaleLease
 from db.records import Caps
+from orchestrator.eta import warm_s
 from orchestrator.export import rows_of
 from orchestrator.status import status_of
 from tests.integration.night import TREE, Hands, adopted, assert_lawful, finish, good, start
@@ -188,3 +189,14 @@ def test_a_driver_whose_run_was_adopted_by_another_is_fenced_off(engine: Engine)
     adopted(engine)
     with pytest.raises(StaleLease):
         driver.tick()
+
+
+@pytest.mark.parametrize(("warming_s", "warm"), [(300, 300), (3000, 600)])
+def test_what_nobody_drove_is_no_warming_of_what_was_driven(engine: Engine, warming_s: float, warm: float):
+    run = finish(start(engine), Hands(engine))
+    begun = (
+        "UPDATE runs SET driven_s = 600, created_at = (SELECT min(settled_at) FROM nodes) - make_interval(secs => :s)"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(begun), {"s": warming_s})
+        assert warm_s(connection, runs.by_id(connection, run.id)) == pytest.approx(warm, abs=1)

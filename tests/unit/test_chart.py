@@ -244,6 +244,12 @@ def test_a_worker_may_finish_what_it_has_in_hand(manifests: list[Manifest]):
     assert found >= 1
 
 
+def test_no_sources_that_are_let_in_means_nobody_and_not_everybody(tmp_path: Path):
+    nobody = {**LEAST, "networkPolicy": {"metricsFrom": [], "consoleFrom": []}, "console": {"enabled": True}}
+    for name, policy in of_kind(rendered(tmp_path, nobody), "NetworkPolicy").items():
+        assert "Ingress" in policy["spec"]["policyTypes"] and "ingress" not in policy["spec"], name
+
+
 def test_each_selector_finds_its_own_pods_and_no_others(manifests: list[Manifest]):
     labels = {name: pod["metadata"]["labels"] for name, pod in pods(manifests)}
     selecting = [one for one in manifests if one["kind"] in ("Deployment", "PodDisruptionBudget")]

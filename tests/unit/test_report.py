@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from db.records import ExampleRow, NodeRow, RolloutRow, TreeRow
+from db.records import ExampleRow, NodeRow, RolloutRow, Spend, TreeRow
 from orchestrator.report import NodeCost, RoleSpend, RunStory, TreeStory, render, summarise
 from orchestrator.report.diff import word_difference
 from orchestrator.report.drawing import MOST_NODES, MOST_RADIUS, draw
@@ -126,6 +126,15 @@ def test_price_is_unknown_as_soon_as_one_role_that_called_has_none(small: RunSto
     assert ">unknown<" in render(small)
     idle = replace(small.spend[1], calls=0)
     assert summarise(replace(small, spend=(small.spend[0], idle))).headline.nusd == 2_000_000_000
+
+
+def test_calls_without_an_answer_are_told_beside_those_that_the_roles_add_up_to(small: RunStory) -> None:
+    priced = replace(small, spend=(small.spend[0], replace(small.spend[1], nusd=500_000_000)))
+    lost = Spend(calls=3, tokens=900, nusd=30_000_000)
+    text = _text(render(replace(priced, run=replace(priced.run, spent=run(2, priced.spend).spent + lost))))
+    assert "3 more calls were sent without an answer of their own" in text
+    assert "900 tokens, $0.03" in text and "900 without an answer" in text
+    assert "without an answer" not in _text(render(small))
 
 
 def test_a_missing_score_is_left_out_of_its_dimension_only(small: RunStory) -> None:
