@@ -194,9 +194,8 @@ def test_a_driver_whose_run_was_adopted_by_another_is_fenced_off(engine: Engine)
 @pytest.mark.parametrize(("warming_s", "warm"), [(300, 300), (3000, 600)])
 def test_what_nobody_drove_is_no_warming_of_what_was_driven(engine: Engine, warming_s: float, warm: float):
     run = finish(start(engine), Hands(engine))
-    begun = (
-        "UPDATE runs SET driven_s = 600, created_at = (SELECT min(settled_at) FROM nodes) - make_interval(secs => :s)"
-    )
+    first = "(SELECT min(settled_at) FROM nodes)"
+    begun = f"UPDATE runs SET driven_s = 600, created_at = {first} - make_interval(secs => :s)"
     with engine.begin() as connection:
         connection.execute(text(begun), {"s": warming_s})
         assert warm_s(connection, runs.by_id(connection, run.id)) == pytest.approx(warm, abs=1)

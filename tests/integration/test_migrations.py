@@ -62,6 +62,7 @@ def put_back(connection: Connection) -> None:
     config.set_main_option("script_location", "db:migrations")
     before = ScriptDirectory.from_config(config).get_revision("0015").down_revision
     connection.execute(text("DROP TABLE task_totals"))
+    connection.execute(text("DROP INDEX examples_node_idx"))
     connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": before})
 
 
