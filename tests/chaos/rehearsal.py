@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from random import Random
 
@@ -11,7 +12,7 @@ from orchestrator.notices import STALL
 from orchestrator.report.night import Night, night
 from orchestrator.story import happened_to
 from tests.chaos.audit import complain, figures
-from tests.chaos.jobs import GREEDY, PRICES
+from tests.chaos.jobs import GREEDY, PRICES, Job
 from tests.chaos.plan import Act, Deed
 from tests.chaos.programs import Part
 from tests.chaos.scenarios import last_line
@@ -32,14 +33,16 @@ _OUTAGE_S = 180.0
 _STALL_MINUTES = 5.0
 # Of the whole.
 _OUTAGE_AT = 0.55
+_LEAST = 0.9
 
 
 def rehearsal(folder: Path, *, minutes: float, seed: int) -> bool:
     """Two orchestrators and four workers, one of each killed every ten minutes and away for up to a minute and a half,
     and a faulty endpoint, which is dead for three minutes after half-time.
 
-    The run completes, the laws hold, and the report shows the outage and names its cause.
+    The run lasts for that long and completes, the laws hold, and the report shows the outage and names its cause.
     """
+    began = time.monotonic()
     environment = {STALL: f"{_STALL_MINUTES:g}"}
     layout = Layout(workers=4, slots=8, faults=FAULTS, pause_s=(20.0, 90.0), environment=environment)
     options = (*GREEDY, *PRICES, *_WORK, "--set", f"endpoints.default.requests_per_minute={_PACE}")
@@ -55,9 +58,10 @@ def rehearsal(folder: Path, *, minutes: float, seed: int) -> bool:
         stage.until(lambda: job.over, "the night is over", 2 * total_s)
         verdict = stage.conclude()
         complain(verdict)
-        explained = _tell(stage, job.name, outage)
-        print(f"minutes={minutes:g} dips_explained={int(explained)} {figures(verdict)}")
-        return last_line(stage, verdict) and explained
+        explained = _tell(stage, job, outage)
+        lasted = (time.monotonic() - began) / 60
+        print(f"minutes={lasted:.0f} of={minutes:g} dips_explained={int(explained)} {figures(verdict)}")
+        return last_line(stage, verdict) and explained and lasted >= _LEAST * minutes
 
 
 def kills(total_s: float, seed: int) -> list[Act]:
@@ -79,21 +83,21 @@ def _outage(stage: Stage) -> datetime:
     return datetime.now(UTC)
 
 
-def _tell(stage: Stage, name: str, outage: datetime) -> bool:
-    """Prints the dips as the report has them. Whether the outage is among them, with its cause."""
+def _tell(stage: Stage, job: Job, outage: datetime) -> bool:
+    """Prints the dips as the report has them. Whether the outage is among them, with its cause, and on the page."""
     with stage.site.engine.connect() as connection:
-        run = runs.by_name(connection, name)
+        run = runs.by_name(connection, job.name)
         assert run is not None
         found = night(by_minute.of_run(connection, run.id), happened_to(connection, run))
     assert found is not None
     print(f"usual: {found.usual:.0f} tasks a minute; the endpoint died at {outage:%H:%M:%S}")
     for dip in found.dips:
         print(f"dip {dip.span.start:%H:%M}, {dip.span.minutes} min, {dip.span.pace:.0f} a minute: {dip.cause}")
-    return shows(found, outage)
+    return shows(found, outage, unescape((job.folder / "report.html").read_text()))
 
 
-def shows(found: Night, outage: datetime) -> bool:
-    """Whether one of the dips is the outage, and its cause this endpoint by its name."""
+def shows(found: Night, outage: datetime, page: str) -> bool:
+    """Whether one of the dips is the outage, its cause this endpoint by its name, and the page says so."""
     end = outage + timedelta(seconds=_OUTAGE_S)
-    during = [dip for dip in found.dips if dip.span.start < end and dip.span.end > outage]
-    return any("an endpoint was away" in dip.cause and "'default'" in dip.cause for dip in during)
+    during = [dip.cause for dip in found.dips if dip.span.start < end and dip.span.end > outage]
+    return any("an endpoint was away" in cause and "'default'" in cause and cause in page for cause in during)

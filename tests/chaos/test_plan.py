@@ -53,14 +53,17 @@ def test_a_report_shows_an_outage_when_a_dip_of_its_time_names_the_endpoint():
     began = datetime(2026, 1, 1, 2, 10, 30, tzinfo=UTC)
     reason = "endpoint 'default' has served no call for 1.7 minutes; it cannot be reached"
     away = Trouble(at=began + timedelta(seconds=100), event="endpoint_down", reason=reason)
-    assert shows(after(began, Happened(troubles=[away])), began)
-    assert not shows(after(began, Happened(troubles=[away])), began - timedelta(hours=1))
+    found = after(began, Happened(troubles=[away]))
+    page = f"<td>{found.dips[0].cause}</td>"
+    assert shows(found, began, page) and not shows(found, began, "<td>nothing ended for 3 minutes</td>")
+    assert not shows(found, began - timedelta(hours=1), page)
     other = replace(away, reason=reason.replace("default", "judge"))
-    assert not shows(after(began, Happened(troubles=[other])), began)
+    judged = after(began, Happened(troubles=[other]))
+    assert not shows(judged, began, judged.dips[0].cause)
 
 
 def test_a_dip_of_which_nothing_is_known_does_not_show_an_outage():
     began = datetime(2026, 1, 1, 2, 10, 30, tzinfo=UTC)
     unknown = after(began, Happened())
     assert len(unknown.dips) == 1 and "endpoint" in unknown.dips[0].cause
-    assert not shows(unknown, began)
+    assert not shows(unknown, began, unknown.dips[0].cause)
