@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from db.notices import Trouble
@@ -32,10 +32,23 @@ class Happened:
 
         A limit that was lowered a little before, from `early` on, does so, too.
         """
-        made = [change for change in self.changes if lowered(change) and early <= change.at < end]
-        paused = [one for one in self.pauses if one.begin < end and (one.end is None or one.end > start)]
-        troubles = [trouble for trouble in self.troubles if start <= trouble.at < end]
+        made, paused, troubles = self._lowered(early, end), self._paused(start, end), self._troubles(start, end)
         return "; ".join([*map(told, made[-1:]), *map(_pause, paused), *map(_trouble, troubles)])
+
+    def suffices(self, early: datetime, start: datetime, end: datetime) -> bool:
+        """Whether what is known may be the whole reason: pauses alone are it from half of the time on."""
+        spans = [min(one.end or end, end) - max(one.begin, start) for one in self._paused(start, end)]
+        long = 2 * sum(spans, timedelta()) >= end - start
+        return bool(self._lowered(early, end) or self._troubles(start, end)) or (bool(spans) and long)
+
+    def _lowered(self, early: datetime, end: datetime) -> list[Change]:
+        return [change for change in self.changes if lowered(change) and early <= change.at < end]
+
+    def _paused(self, start: datetime, end: datetime) -> list[Pause]:
+        return [one for one in self.pauses if one.begin < end and (one.end is None or one.end > start)]
+
+    def _troubles(self, start: datetime, end: datetime) -> list[Trouble]:
+        return [trouble for trouble in self.troubles if start <= trouble.at < end]
 
     def parted(self, early: datetime, end: datetime) -> str:
         """Which workers and orchestrators ended then. It may explain a dip, or others did their work."""

@@ -133,7 +133,10 @@ def _dip(some: Sequence[Span], spans: Sequence[Span], happened: Happened) -> Dip
     silent = _minutes(span for span in some if not span.ended)
     early = whole.start - spans[0].minutes * _ONE  # what was done in the span before may be felt in this one
     known = happened.known(early, whole.start, whole.end)
-    return Dip(span=whole, cause=known or _cause(whole, silent, spans, happened.parted(early, whole.end)))
+    if happened.suffices(early, whole.start, whole.end):
+        return Dip(span=whole, cause=known)
+    seen = _cause(whole, silent, spans, happened.parted(early, whole.end))
+    return Dip(span=whole, cause=f"{known}; {seen}" if known else seen)
 
 
 def _minutes(spans: Iterable[Span]) -> int:

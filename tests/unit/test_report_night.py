@@ -167,11 +167,17 @@ STALL = Trouble(at=at(25), event="stalled", reason="no task has ended for 15 min
         ),
         (
             Happened(pauses=[Pause(begin=at(9), end=at(10.5), reason="interrupted")]),
-            "the run was paused from 22:09 to 22:10: interrupted",
+            "the run was paused from 22:09 to 22:10: interrupted; nothing ended for 30 minutes: the endpoint, "
+            "the database, the orchestrators or the workers were away",
         ),
         (
             Happened(pauses=[Pause(begin=at(39), end=None, reason="endpoint 'default' answered 401")]),
-            "the run was paused from 22:39 on: endpoint 'default' answered 401",
+            "the run was paused from 22:39 on: endpoint 'default' answered 401; nothing ended for 30 minutes: "
+            "the endpoint, the database, the orchestrators or the workers were away",
+        ),
+        (
+            Happened(pauses=[Pause(begin=at(25), end=None, reason="endpoint 'default' answered 401")]),
+            "the run was paused from 22:25 on: endpoint 'default' answered 401",
         ),
         (
             Happened(troubles=[AWAY, STALL]),
